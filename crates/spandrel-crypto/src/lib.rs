@@ -1,0 +1,1 @@
+//! Keys, key derivation and message authentication that never print a secret.

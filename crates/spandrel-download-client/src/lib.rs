@@ -1,0 +1,1 @@
+//! Client of the download protocol: request, follow, re-attach, resume and check files.

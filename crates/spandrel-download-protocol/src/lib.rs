@@ -1,0 +1,1 @@
+//! Vocabulary of the download protocol, version 1: envelope, events, requests, filters, errors.

@@ -1,0 +1,1 @@
+//! The download server as a library: WebSocket sessions, REST, files, page.

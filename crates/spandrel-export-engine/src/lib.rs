@@ -1,0 +1,1 @@
+//! Runs exports: worker pool, ordered emission, external sort, part files, durable jobs.

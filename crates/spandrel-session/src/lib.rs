@@ -1,0 +1,1 @@
+//! Session policies as pure machines: heartbeat, progress batching, reconnect backoff, rate limits.

@@ -1,0 +1,1 @@
+//! Frames, codecs, limits and times shared by every transport: bytes in, frames out, no I/O.

@@ -1,0 +1,1 @@
+//! Fuzz targets as plain functions; their seeds run as ordinary tests.

@@ -1,0 +1,1 @@
+//! Tests that cross crates: one binary, module paths as categories.
