@@ -1,1 +1,45 @@
 //! Job table of an export server as a pure machine: states, slots, fairness, idempotency, retention.
+//!
+//! Never reads a clock, touches a file, starts a thread or draws a random number: requests, reports of runs and
+//! the time go in, [`Output`]s come out for a driver to carry out.
+//!
+//! ```
+//! use spandrel_jobs::{JobId, JobTable, Limits, NewJob, Now, Output, Principal, Retention, Spec, State, Total};
+//!
+//! let mut table = JobTable::new(Limits::default(), Retention::default());
+//! let (now, id) = (Now { mono_ms: 0, wall_ms: 1_700_000_000_000 }, JobId::from_random([7; 16]));
+//! let spec = Spec {
+//!     dataset: "logs".into(), snapshot: "v1".into(), request: "{}".into(), format: "csv".into(), codec: None,
+//!     formula_guard: false, time_zone: "Z".into(), file_stem: "logs".into(), file_suffix: ".csv".into(),
+//!     content_type: "text/csv; charset=utf-8".into(), rows_per_file: 500_000,
+//! };
+//! let total = Total { rows: 10, is_exact: true, scan_rows: 10 };
+//! let principal = Principal::anonymous();
+//! table.create(now, NewJob { id, principal, request_id: "r1".into(), spec, total })?;
+//! assert_eq!(table.poll(), Some(Output::Persist(id)));
+//! table.stored(now, id); // the driver wrote the record
+//! assert_eq!(table.poll(), Some(Output::Start(id)));
+//! table.finished(now, id, 10); // the driver wrote the files
+//! assert_eq!(table.job(id).map(|job| job.state()), Some(State::Completed));
+//! # Ok::<(), spandrel_jobs::JobError>(())
+//! ```
+//!
+//! The rules are those of the download protocol, sections 8, 9 and 14. Limits: [`Limits`] and [`Retention`].
+
+mod error;
+mod id;
+mod job;
+mod limits;
+mod meter;
+mod queue;
+mod record;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use error::JobError;
+pub use id::{JobId, JobIdError, Principal};
+pub use job::{Job, Progress};
+pub use limits::{Limits, Now, Retention};
+pub use record::{Failure, PartFile, Record, Spec, State, Total};
+pub use table::{Cursor, JobTable, NewJob, Output, Page};

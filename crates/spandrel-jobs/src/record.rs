@@ -1,0 +1,185 @@
+//! What is known of a job and outlives the process.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{JobId, Principal};
+
+/// State of a job (protocol section 8.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Accepted, waiting for a slot.
+    Pending,
+    /// Writing files.
+    Generating,
+    /// Holds no slot until somebody resumes it.
+    Paused,
+    /// Every file is there.
+    Completed,
+    /// Given up; its files are gone.
+    Failed,
+    /// Ended on request; its files are gone.
+    Cancelled,
+    /// Was completed; its files are past their retention.
+    Expired,
+}
+
+impl State {
+    /// All states, in the order of a job's life.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Generating,
+        Self::Paused,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Expired,
+    ];
+
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Generating => "generating",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The state called `word`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == word)
+    }
+
+    /// No more rows will be written.
+    pub const fn is_over(self) -> bool {
+        !matches!(self, Self::Pending | Self::Generating | Self::Paused)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a job is to do, fixed when it is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Name of the data set.
+    pub dataset: String,
+    /// Text by which the source finds the accepted rows again.
+    pub snapshot: String,
+    /// The request as canonical JSON text: equal texts are equal requests.
+    pub request: String,
+    /// `csv`, `json` or `ndjson`.
+    pub format: String,
+    /// `gzip` or `zstd`, when the files are compressed.
+    pub codec: Option<String>,
+    /// Whether text that looks like a formula is defused; the server's default at the time included.
+    pub formula_guard: bool,
+    /// Offset of printed times, `Z` or `±hh:mm`.
+    pub time_zone: String,
+    /// File names up to the part number.
+    pub file_stem: String,
+    /// File names after the part number, with the dot.
+    pub file_suffix: String,
+    /// Media type of the files.
+    pub content_type: String,
+    /// Rows in a full part, at least 1.
+    pub rows_per_file: u64,
+}
+
+impl Spec {
+    /// Name of part `index` (from 1).
+    pub fn file_name(&self, index: u32) -> String {
+        format!("{}-part{index:05}{}", self.file_stem, self.file_suffix)
+    }
+
+    /// Parts that `rows` rows make; at least one.
+    pub fn parts_of(&self, rows: u64) -> u64 {
+        rows.div_ceil(self.rows_per_file.max(1)).max(1)
+    }
+}
+
+/// How many rows a job has to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Total {
+    /// Rows to write: the number itself, or an upper bound of it.
+    pub rows: u64,
+    /// Whether `rows` is the final number.
+    pub is_exact: bool,
+    /// Source rows to look at; what progress is measured by until the total is exact.
+    pub scan_rows: u64,
+}
+
+/// A finished file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartFile {
+    /// From 1.
+    pub index: u32,
+    /// Rows in it.
+    pub rows: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Bytes before compression.
+    pub raw_bytes: u64,
+    /// SHA-256 of the stored bytes, 64 lower-case hex digits.
+    pub sha256: String,
+}
+
+/// Why a job ended badly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Error code of the protocol.
+    pub code: String,
+    /// One sentence for people: no paths, no queries.
+    pub message: String,
+    /// The same request may succeed later.
+    pub is_recoverable: bool,
+    /// Milliseconds to wait before asking again.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Everything about a job that is kept on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Name.
+    pub id: JobId,
+    /// Owner.
+    pub principal: Principal,
+    /// Chosen by the client; unique among the owner's jobs.
+    pub request_id: String,
+    /// What to do.
+    pub spec: Spec,
+    /// Where it stands.
+    pub state: State,
+    /// Milliseconds since 1970 at which it was accepted.
+    pub created_ms: u64,
+    /// Milliseconds since 1970 of the last change of `state`.
+    pub changed_ms: u64,
+    /// Milliseconds from acceptance to the end; 0 before.
+    pub elapsed_ms: u64,
+    /// Rows written.
+    pub rows: u64,
+    /// Source rows looked at.
+    pub scanned: u64,
+    /// Stored bytes written.
+    pub bytes: u64,
+    /// Rows to write.
+    pub total: Total,
+    /// Times the job was continued by a new process.
+    pub restarts: u32,
+    /// Finished files, by index.
+    #[serde(skip)]
+    pub parts: Vec<PartFile>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Milliseconds since 1970 after which the files are deleted; set when completed.
+    pub expires_ms: Option<u64>,
+}

@@ -1,0 +1,711 @@
+//! The job table: requests and reports in, work out (protocol section 8).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use crate::job::{Run, Wish};
+use crate::queue::Queue;
+use crate::{
+    Failure, Job, JobError, JobId, Limits, Now, PartFile, Principal, Record, Retention, Spec, State, Total,
+};
+
+/// Milliseconds to wait when nothing running says how long it will take.
+const RETRY_AFTER_MS: u64 = 5_000;
+
+/// A job to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    /// Fresh random name.
+    pub id: JobId,
+    /// Owner.
+    pub principal: Principal,
+    /// The client's name for it; checked by the caller to be of the protocol's form.
+    pub request_id: String,
+    /// What to do.
+    pub spec: Spec,
+    /// How many rows that is, as far as known.
+    pub total: Total,
+}
+
+/// Work for the driver, to be done in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Make the record durable. For a new job, answer with [`JobTable::stored`] or [`JobTable::not_stored`].
+    Persist(JobId),
+    /// Start or continue writing files; report with `progress`, `part_done`, and one of `finished`,
+    /// `stopped` and `failed`.
+    Start(JobId),
+    /// Stop the run as soon as possible; it reports `stopped` (or that it was over before).
+    Stop(JobId),
+    /// The job changed in a way its listeners want to know.
+    Changed(JobId),
+    /// Delete the files; nothing is running any more.
+    DeleteFiles(JobId),
+    /// Delete the record and all that is left. The job is not in the table any more, unless a run is still
+    /// to be stopped: then `DeleteFiles` follows.
+    Forget(JobId),
+}
+
+/// One page of [`JobTable::list`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Newest first.
+    pub ids: Vec<JobId>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Cursor>,
+}
+
+/// Place in a list; opaque text on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    created_ms: u64,
+    id: JobId,
+}
+
+impl Cursor {
+    /// Reads what [`Display`](std::fmt::Display) wrote; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (created, id) = text.split_once('.')?;
+        Some(Self { created_ms: created.parse().ok()?, id: id.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.created_ms, self.id)
+    }
+}
+
+/// All jobs of a server. Drain [`poll`](Self::poll) to `None` after each call that takes `&mut self`.
+#[derive(Debug)]
+pub struct JobTable {
+    limits: Limits,
+    retention: Retention,
+    jobs: HashMap<JobId, Job>,
+    keys: HashMap<(Principal, String), JobId>,
+    order: BTreeSet<Cursor>,
+    queue: Queue,
+    active: BTreeMap<Principal, usize>,
+    active_len: usize,
+    busy: BTreeSet<JobId>,
+    storing_len: usize,
+    deadlines: BTreeSet<(u64, JobId)>,
+    retries: BTreeSet<(u64, JobId)>,
+    is_closed: bool,
+    out: VecDeque<Output>,
+}
+
+impl JobTable {
+    /// An empty table.
+    pub fn new(limits: Limits, retention: Retention) -> Self {
+        Self {
+            limits,
+            retention,
+            jobs: HashMap::new(),
+            keys: HashMap::new(),
+            order: BTreeSet::new(),
+            queue: Queue::default(),
+            active: BTreeMap::new(),
+            active_len: 0,
+            busy: BTreeSet::new(),
+            storing_len: 0,
+            deadlines: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            is_closed: false,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// The next piece of work.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Takes back a record of an earlier process. Waiting and running jobs are queued again, whatever the
+    /// queue's bound says: they were accepted. Call it in order of acceptance.
+    pub fn restore(&mut self, now: Now, mut record: Record) {
+        let id = record.id;
+        if matches!(record.state, State::Pending | State::Generating) {
+            record.state = State::Pending;
+            record.restarts = record.restarts.saturating_add(1);
+            self.queue.push(&record.principal, id);
+            self.out.push_back(Output::Persist(id));
+        }
+        self.insert(Job::new(record, true));
+        self.retain(now, id);
+        self.schedule(now);
+    }
+
+    /// Finds the job that `principal` made with `request_id`.
+    ///
+    /// # Errors
+    /// [`JobError::RequestIdConflict`] when its request is another one, [`JobError::Expired`] when its files
+    /// are gone, [`JobError::Storing`] when it is not durable yet.
+    pub fn find(
+        &self,
+        principal: &Principal,
+        request_id: &str,
+        request: &str,
+    ) -> Result<Option<JobId>, JobError> {
+        // A tuple of borrowed halves cannot look up a tuple of owned ones: one short clone a request.
+        let key = (principal.clone(), request_id.to_owned());
+        let Some(job) = self.keys.get(&key).and_then(|id| self.jobs.get(id)) else { return Ok(None) };
+        match job {
+            _ if job.record.spec.request != request => Err(JobError::RequestIdConflict),
+            _ if !job.is_stored => Err(JobError::Storing),
+            _ if job.state() == State::Expired => Err(JobError::Expired),
+            _ => Ok(Some(job.id())),
+        }
+    }
+
+    /// Accepts a job: it gets [`Output::Persist`], and runs only after [`stored`](Self::stored).
+    ///
+    /// # Errors
+    /// [`JobError::TooManyParts`], [`JobError::Overloaded`], or what [`find`](Self::find) says of a job with
+    /// the same key; an equal request is not an error of `find`, so ask it first.
+    pub fn create(&mut self, now: Now, new: NewJob) -> Result<(), JobError> {
+        if self.find(&new.principal, &new.request_id, &new.spec.request)?.is_some() {
+            return Err(JobError::RequestIdConflict);
+        }
+        let parts = new.spec.parts_of(new.total.rows);
+        if new.total.is_exact && parts > u64::from(self.limits.max_parts) {
+            return Err(JobError::TooManyParts { parts, max: self.limits.max_parts });
+        }
+        self.admit(&new.principal)?;
+        let id = new.id;
+        self.storing_len += 1;
+        self.insert(Job::new(
+            Record {
+                id,
+                principal: new.principal,
+                request_id: new.request_id,
+                spec: new.spec,
+                state: State::Pending,
+                created_ms: now.wall_ms,
+                changed_ms: now.wall_ms,
+                elapsed_ms: 0,
+                rows: 0,
+                scanned: 0,
+                bytes: 0,
+                total: new.total,
+                restarts: 0,
+                parts: Vec::new(),
+                failure: None,
+                expires_ms: None,
+            },
+            false,
+        ));
+        self.out.push_back(Output::Persist(id));
+        Ok(())
+    }
+
+    /// The record of a new job is durable: it may run.
+    pub fn stored(&mut self, now: Now, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.is_stored) else { return };
+        job.is_stored = true;
+        self.storing_len -= 1;
+        self.queue.push(&job.record.principal, id);
+        self.schedule(now);
+    }
+
+    /// The record of a new job could not be made durable: it never was.
+    pub fn not_stored(&mut self, id: JobId) {
+        if self.jobs.get(&id).is_some_and(|job| !job.is_stored) {
+            self.storing_len -= 1;
+            self.remove(id);
+            self.out.push_back(Output::Forget(id));
+        }
+    }
+
+    /// Pauses a job. If its run has to stop first, the state changes when `stopped` is reported.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`], [`JobError::InvalidState`] when the job is over.
+    pub fn pause(&mut self, now: Now, principal: &Principal, id: JobId) -> Result<(), JobError> {
+        let job = self.own_mut(principal, id)?;
+        match (job.state(), job.run) {
+            (State::Paused, _) => {}
+            (State::Generating, Run::Busy) => {
+                if std::mem::replace(&mut job.wish, Wish::Pause) == Wish::Nothing {
+                    self.out.push_back(Output::Stop(id));
+                }
+            }
+            (State::Pending | State::Generating, _) => self.settle(now, id, State::Paused),
+            (state, _) => return Err(JobError::InvalidState { state }),
+        }
+        Ok(())
+    }
+
+    /// Queues a paused job again.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`], [`JobError::InvalidState`] when the job is over, [`JobError::Overloaded`].
+    pub fn resume(&mut self, now: Now, principal: &Principal, id: JobId) -> Result<(), JobError> {
+        let job = self.own_mut(principal, id)?;
+        match job.state() {
+            State::Generating if job.wish == Wish::Pause => job.wish = Wish::Requeue,
+            State::Pending | State::Generating => {}
+            State::Paused => {
+                self.admit(principal)?;
+                self.requeue(now, id);
+            }
+            state => return Err(JobError::InvalidState { state }),
+        }
+        Ok(())
+    }
+
+    /// Ends a job at once; its files go when its run has stopped.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`], [`JobError::InvalidState`] when the job is over in another way.
+    pub fn cancel(&mut self, now: Now, principal: &Principal, id: JobId) -> Result<(), JobError> {
+        match self.own_mut(principal, id)?.state() {
+            State::Cancelled => {}
+            State::Pending | State::Generating | State::Paused => self.settle(now, id, State::Cancelled),
+            state => return Err(JobError::InvalidState { state }),
+        }
+        Ok(())
+    }
+
+    /// Cancels a job if need be and removes it with its record and files.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`].
+    pub fn delete(&mut self, now: Now, principal: &Principal, id: JobId) -> Result<(), JobError> {
+        if !self.own_mut(principal, id)?.state().is_over() {
+            self.settle(now, id, State::Cancelled);
+        }
+        self.forget(id);
+        self.schedule(now);
+        Ok(())
+    }
+
+    /// A run is this far. Numbers never fall in the table, also when a run begins again at a checkpoint.
+    pub fn progress(&mut self, now: Now, id: JobId, rows: u64, scanned: u64, bytes: u64) {
+        let Some(job) = self.running_mut(id) else { return };
+        let record = &mut job.record;
+        let seen = (record.rows, record.scanned, record.bytes);
+        let cap = if record.total.is_exact { record.total.rows } else { u64::MAX };
+        record.rows = record.rows.max(rows.min(cap));
+        record.scanned = record.scanned.max(scanned);
+        record.bytes = record.bytes.max(bytes);
+        let is_new = seen != (record.rows, record.scanned, record.bytes);
+        job.meter.sample(now.mono_ms, job.record.rows, job.record.scanned);
+        job.show();
+        // A stalled run still changes its speed, until that has come down to zero.
+        if is_new || job.meter.speed().0 > 0.0 {
+            self.out.push_back(Output::Changed(id));
+        }
+    }
+
+    /// A part has its final name and is durable. Parts already known are left as they are.
+    pub fn part_done(&mut self, id: JobId, part: PartFile) {
+        let Some(job) = self.running_mut(id) else { return };
+        if job.record.parts.iter().all(|p| p.index != part.index) {
+            job.record.parts.push(part);
+            job.record.parts.sort_unstable_by_key(|p| p.index);
+            self.out.push_back(Output::Changed(id));
+        }
+    }
+
+    /// The files written so far are void; the run begins again from nothing.
+    pub fn voided(&mut self, id: JobId) {
+        let Some(job) = self.running_mut(id) else { return };
+        job.record.parts.clear();
+    }
+
+    /// The exact number of rows is known now.
+    pub fn total_known(&mut self, id: JobId, rows: u64) {
+        let Some(job) = self.running_mut(id) else { return };
+        if !job.record.total.is_exact {
+            job.record.total.rows = rows.max(job.record.rows);
+            job.record.total.is_exact = true;
+            job.show();
+            self.out.push_back(Output::Changed(id));
+        }
+    }
+
+    /// Every part is written and durable; `rows` in all.
+    pub fn finished(&mut self, now: Now, id: JobId, rows: u64) {
+        let expires_ms = now.wall_ms.saturating_add(self.retention.file_ttl_ms);
+        let Some(job) = self.over(id) else { return };
+        if job.is_deleted || job.state().is_over() {
+            return self.clean(now, id);
+        }
+        job.record.rows = rows;
+        job.record.total = Total { rows, is_exact: true, scan_rows: job.record.total.scan_rows };
+        job.record.scanned = job.record.scanned.max(job.record.total.scan_rows);
+        job.record.bytes = job.record.parts.iter().map(|p| p.bytes).sum();
+        job.record.expires_ms = Some(expires_ms);
+        self.settle(now, id, State::Completed);
+    }
+
+    /// The run stopped as it was told, at a durable place.
+    pub fn stopped(&mut self, now: Now, id: JobId) {
+        let Some(job) = self.over(id) else { return };
+        if job.is_deleted || job.state().is_over() {
+            return self.clean(now, id);
+        }
+        match std::mem::replace(&mut job.wish, Wish::Nothing) {
+            Wish::Pause => self.settle(now, id, State::Paused),
+            Wish::Requeue => self.requeue(now, id),
+            // The server goes down: the record says "generating", and that is how the next process finds it.
+            Wish::Nothing => {}
+        }
+    }
+
+    /// The run failed. `may_retry` tells failures that may pass by themselves: such a run is started again
+    /// up to `retries_max` times, counted anew whenever it came further than the time before.
+    pub fn failed(&mut self, now: Now, id: JobId, failure: Failure, may_retry: bool) {
+        let (retries_max, delay_ms) = (self.limits.retries_max, self.limits.retry_delay_ms);
+        let Some(job) = self.over(id) else { return };
+        if job.is_deleted || job.state().is_over() {
+            return self.clean(now, id);
+        }
+        if job.record.rows > job.retry_rows {
+            job.retry_rows = job.record.rows;
+            job.retries = 0;
+        }
+        if may_retry && job.wish == Wish::Pause {
+            return self.settle(now, id, State::Paused);
+        }
+        if may_retry && job.retries < retries_max {
+            let at_ms = now.mono_ms.saturating_add(delay_ms.saturating_mul(1 << job.retries.min(20)));
+            job.retries += 1;
+            job.run = Run::Waiting;
+            job.wish = Wish::Nothing;
+            job.retry_at_ms = Some(at_ms);
+            self.retries.insert((at_ms, id));
+            self.take_slot(id);
+            return;
+        }
+        job.record.failure = Some(failure);
+        self.settle(now, id, State::Failed);
+    }
+
+    /// Does what time asks for: retries, expiry, the end of records.
+    pub fn tick(&mut self, now: Now) {
+        while let Some((_, id)) = self.retries.first().copied().filter(|(at, _)| *at <= now.mono_ms) {
+            self.retries.pop_first();
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.retry_at_ms = None;
+                job.run = Run::Busy;
+                self.busy.insert(id);
+                job.meter.start(now.mono_ms, job.record.rows, job.record.scanned);
+                self.out.push_back(Output::Start(id));
+            }
+        }
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now.wall_ms) {
+            self.deadlines.pop_first();
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.retain_until_ms = None;
+                match job.state() {
+                    State::Paused => self.settle(now, id, State::Cancelled),
+                    State::Completed => self.settle(now, id, State::Expired),
+                    _ => self.forget(id),
+                }
+            }
+        }
+    }
+
+    /// Milliseconds until [`tick`](Self::tick) has something to do.
+    pub fn next_tick_ms(&self, now: Now) -> Option<u64> {
+        let retry = self.retries.first().map(|(at, _)| at.saturating_sub(now.mono_ms));
+        let end = self.deadlines.first().map(|(at, _)| at.saturating_sub(now.wall_ms));
+        retry.into_iter().chain(end).min()
+    }
+
+    /// Starts nothing more and stops every run: the process is about to end.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+        self.retries.clear();
+        self.out.extend(self.busy.iter().map(|id| Output::Stop(*id)));
+    }
+
+    /// The job, whoever owns it.
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id).filter(|job| job.is_stored && !job.is_deleted)
+    }
+
+    /// The job, if `principal` owns it.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`].
+    pub fn own(&self, principal: &Principal, id: JobId) -> Result<&Job, JobError> {
+        self.job(id).filter(|job| job.principal() == principal).ok_or(JobError::NotFound)
+    }
+
+    /// Record of a job that has to be written, also of one that is not stored yet.
+    pub fn record_to_store(&self, id: JobId) -> Option<&Record> {
+        self.jobs.get(&id).filter(|job| !job.is_deleted).map(Job::record)
+    }
+
+    /// Jobs of `principal`, newest first, at most `limit`, beginning after `after`.
+    pub fn list(
+        &self,
+        principal: &Principal,
+        state: Option<State>,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Page {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let upto = after.map_or(Unbounded, Excluded);
+        let mut page = Page { ids: Vec::new(), next: None };
+        let mut last = None;
+        for cursor in self.order.range((Unbounded, upto)).rev() {
+            let Ok(job) = self.own(principal, cursor.id) else { continue };
+            if state.is_some_and(|s| s != job.state()) {
+                continue;
+            }
+            if page.ids.len() == limit {
+                page.next = last;
+                break;
+            }
+            page.ids.push(cursor.id);
+            last = Some(*cursor);
+        }
+        page
+    }
+
+    /// Place among the waiting jobs, from 1.
+    pub fn queue_position(&self, id: JobId) -> Option<usize> {
+        let job = self.job(id).filter(|job| job.state() == State::Pending)?;
+        self.queue.position(job.principal(), id)
+    }
+
+    /// Jobs holding a slot.
+    pub fn active_len(&self) -> usize {
+        self.active_len
+    }
+
+    /// Jobs waiting for a slot.
+    pub fn queued_len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Records in the table.
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether there is no job at all.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Limits it was made with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Retention it was made with.
+    pub fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
+    /// Names of the jobs whose runs were started and are not over.
+    pub fn running(&self) -> impl Iterator<Item = JobId> {
+        self.busy.iter().copied()
+    }
+
+    fn insert(&mut self, job: Job) {
+        let id = job.id();
+        self.keys.insert((job.record.principal.clone(), job.record.request_id.clone()), id);
+        self.order.insert(Cursor { created_ms: job.record.created_ms, id });
+        self.jobs.insert(id, job);
+    }
+
+    fn remove(&mut self, id: JobId) {
+        let Some(job) = self.jobs.remove(&id) else { return };
+        self.order.remove(&Cursor { created_ms: job.record.created_ms, id });
+        self.unkey(&job);
+    }
+
+    fn unkey(&mut self, job: &Job) {
+        let key = (job.record.principal.clone(), job.record.request_id.clone());
+        if self.keys.get(&key) == Some(&job.id()) {
+            self.keys.remove(&key);
+        }
+    }
+
+    /// Whether one more job may wait or run.
+    fn admit(&self, principal: &Principal) -> Result<(), JobError> {
+        let overloaded = |waiting| JobError::Overloaded { waiting, retry_after_ms: self.retry_after_ms() };
+        if self.jobs.len() >= self.limits.jobs_max {
+            return Err(overloaded(self.jobs.len()));
+        }
+        // Jobs being stored are as good as waiting.
+        let storing = self.storing_len;
+        let own = self.active.get(principal).copied().unwrap_or(0);
+        let starts_now = self.active_len + storing < self.limits.max_active
+            && own + storing < self.limits.max_active_per_principal
+            && self.queue.len() == 0;
+        if !starts_now && self.queue.len() + storing >= self.limits.max_queued {
+            return Err(overloaded(self.queue.len()));
+        }
+        Ok(())
+    }
+
+    /// When the first of the running jobs may be done.
+    fn retry_after_ms(&self) -> u64 {
+        let busy = self.busy.iter().filter_map(|id| self.jobs.get(id));
+        let left = busy.map(|job| job.progress().remaining_s);
+        let first = left.filter(|s| *s >= 0.0).fold(f64::INFINITY, f64::min);
+        if !first.is_finite() {
+            return RETRY_AFTER_MS;
+        }
+        // Between one second and one minute, so the cast loses a fraction at most.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to 1,000..=60,000"
+        )]
+        let ms = (first * 1_000.0).clamp(1_000.0, 60_000.0) as u64;
+        ms
+    }
+
+    fn own_mut(&mut self, principal: &Principal, id: JobId) -> Result<&mut Job, JobError> {
+        let job = self.jobs.get_mut(&id).filter(|job| job.is_stored && !job.is_deleted);
+        job.filter(|job| job.principal() == principal).ok_or(JobError::NotFound)
+    }
+
+    fn running_mut(&mut self, id: JobId) -> Option<&mut Job> {
+        self.jobs.get_mut(&id).filter(|job| job.run == Run::Busy && job.state() == State::Generating)
+    }
+
+    /// A run reported its end: the slot is free.
+    fn over(&mut self, id: JobId) -> Option<&mut Job> {
+        self.jobs.get(&id).filter(|job| job.run == Run::Busy)?;
+        self.free_slot(id);
+        self.jobs.get_mut(&id)
+    }
+
+    /// Moves a job to a state that holds no slot and does what follows from it.
+    fn settle(&mut self, now: Now, id: JobId, state: State) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.wish = Wish::Nothing;
+        let principal = job.principal().clone();
+        let (was, run) = (job.state(), job.run);
+        job.enter(now, state);
+        self.out.push_back(Output::Persist(id));
+        if was == State::Pending {
+            self.queue.remove(&principal, id);
+        }
+        if run == Run::Waiting {
+            self.free_slot(id);
+        }
+        if run == Run::Busy {
+            self.out.push_back(Output::Stop(id));
+        } else if matches!(state, State::Failed | State::Cancelled | State::Expired) {
+            self.drop_files(id);
+        }
+        self.out.push_back(Output::Changed(id));
+        self.retain(now, id);
+        self.schedule(now);
+    }
+
+    fn drop_files(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.record.parts.clear();
+        }
+        self.out.push_back(Output::DeleteFiles(id));
+    }
+
+    /// The run of a job that is over has ended at last.
+    fn clean(&mut self, now: Now, id: JobId) {
+        self.drop_files(id);
+        if self.jobs.get(&id).is_some_and(|job| job.is_deleted) {
+            self.remove(id);
+        }
+        self.schedule(now);
+    }
+
+    fn forget(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if let Some(at) = job.retain_until_ms.take() {
+            self.deadlines.remove(&(at, id));
+        }
+        self.out.push_back(Output::Forget(id));
+        if job.run == Run::Busy {
+            // Invisible from here; the run's end cleans up, and the request id is free again.
+            job.is_deleted = true;
+            let key = (job.record.principal.clone(), job.record.request_id.clone());
+            self.keys.remove(&key);
+        } else {
+            self.remove(id);
+        }
+    }
+
+    fn requeue(&mut self, now: Now, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.enter(now, State::Pending);
+        let principal = job.principal().clone();
+        self.out.push_back(Output::Persist(id));
+        self.out.push_back(Output::Changed(id));
+        self.queue.push(&principal, id);
+        self.retain(now, id);
+        self.schedule(now);
+    }
+
+    /// Fills free slots.
+    fn schedule(&mut self, now: Now) {
+        while !self.is_closed && self.active_len < self.limits.max_active {
+            let (active, each) = (&self.active, self.limits.max_active_per_principal);
+            let Some(id) = self.queue.pop(|p| active.get(p).copied().unwrap_or(0) < each) else { break };
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            job.run = Run::Busy;
+            self.busy.insert(id);
+            job.wish = Wish::Nothing;
+            job.enter(now, State::Generating);
+            job.meter.start(now.mono_ms, job.record.rows, job.record.scanned);
+            self.take_slot(id);
+            self.out.push_back(Output::Start(id));
+            self.out.push_back(Output::Changed(id));
+        }
+    }
+
+    fn take_slot(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get(&id) {
+            *self.active.entry(job.principal().clone()).or_default() += 1;
+            self.active_len += 1;
+        }
+    }
+
+    fn free_slot(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.run = Run::Idle;
+        self.busy.remove(&id);
+        if let Some(at) = job.retry_at_ms.take() {
+            self.retries.remove(&(at, id));
+        }
+        let principal = job.principal().clone();
+        if let Some(held) = self.active.get_mut(&principal) {
+            *held -= 1;
+            if *held == 0 {
+                self.active.remove(&principal);
+            }
+            self.active_len -= 1;
+        }
+    }
+
+    /// Sets when the job has to be looked at again, by wall time.
+    fn retain(&mut self, now: Now, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if let Some(at) = job.retain_until_ms.take() {
+            self.deadlines.remove(&(at, id));
+        }
+        let keep = &self.retention;
+        let record = &job.record;
+        let until = match record.state {
+            State::Pending | State::Generating => return,
+            State::Paused => record.changed_ms.saturating_add(keep.paused_ttl_ms),
+            State::Completed => {
+                *job.record.expires_ms.get_or_insert(now.wall_ms.saturating_add(keep.file_ttl_ms))
+            }
+            State::Failed | State::Cancelled | State::Expired => {
+                record.changed_ms.saturating_add(keep.record_ttl_ms)
+            }
+        };
+        job.retain_until_ms = Some(until);
+        self.deadlines.insert((until, id));
+    }
+}

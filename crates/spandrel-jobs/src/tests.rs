@@ -1,0 +1,521 @@
+//! The table against its rules and against a naive model.
+
+use std::collections::{BTreeMap, HashSet};
+
+use proptest::prelude::*;
+
+use crate::*;
+
+const START: u64 = 1_700_000_000_000;
+
+fn id(n: u8) -> JobId {
+    JobId::from_random([n; 16])
+}
+
+fn at(ms: u64) -> Now {
+    Now { mono_ms: ms, wall_ms: START + ms }
+}
+
+fn spec(request: &str) -> Spec {
+    Spec {
+        dataset: "logs".into(),
+        snapshot: "s".into(),
+        request: request.into(),
+        format: "csv".into(),
+        codec: None,
+        formula_guard: false,
+        time_zone: "Z".into(),
+        file_stem: "logs".into(),
+        file_suffix: ".csv".into(),
+        content_type: "text/csv; charset=utf-8".into(),
+        rows_per_file: 100,
+    }
+}
+
+fn new_job(n: u8, principal: &Principal, total: Total) -> NewJob {
+    NewJob { id: id(n), principal: principal.clone(), request_id: format!("r{n}"), spec: spec("{}"), total }
+}
+
+fn exact(rows: u64) -> Total {
+    Total { rows, is_exact: true, scan_rows: rows }
+}
+
+fn drain(table: &mut JobTable) -> Vec<Output> {
+    std::iter::from_fn(|| table.poll()).collect()
+}
+
+fn limits(max_active: usize, each: usize, max_queued: usize) -> Limits {
+    Limits { max_active, max_active_per_principal: each, max_queued, ..Limits::default() }
+}
+
+/// A table with one job of 1,000 rows that is generating.
+fn running() -> (JobTable, Principal) {
+    let mut table = JobTable::new(Limits::default(), Retention::default());
+    let me = Principal::anonymous();
+    table.create(at(0), new_job(1, &me, exact(1_000))).unwrap();
+    table.stored(at(0), id(1));
+    drain(&mut table);
+    (table, me)
+}
+
+fn failure(code: &str) -> Failure {
+    Failure { code: code.into(), message: "it failed".into(), is_recoverable: true, retry_after_ms: None }
+}
+
+#[test]
+fn nothing_runs_before_the_record_is_durable() {
+    let mut table = JobTable::new(Limits::default(), Retention::default());
+    let me = Principal::anonymous();
+    table.create(at(0), new_job(1, &me, exact(1))).unwrap();
+    assert_eq!(drain(&mut table), [Output::Persist(id(1))]);
+    assert!(table.job(id(1)).is_none(), "invisible until stored");
+    assert_eq!(table.find(&me, "r1", "{}"), Err(JobError::Storing));
+    table.not_stored(id(1));
+    assert_eq!(drain(&mut table), [Output::Forget(id(1))]);
+    assert_eq!(table.find(&me, "r1", "{}"), Ok(None));
+    table.create(at(0), new_job(1, &me, exact(1))).unwrap();
+    table.stored(at(0), id(1));
+    assert_eq!(drain(&mut table), [Output::Persist(id(1)), Output::Start(id(1)), Output::Changed(id(1))]);
+}
+
+#[test]
+fn a_request_id_names_one_request_of_one_principal() {
+    let (mut table, me) = running();
+    assert_eq!(table.find(&me, "r1", "{}"), Ok(Some(id(1))));
+    assert_eq!(table.find(&me, "r1", "{\"a\":1}"), Err(JobError::RequestIdConflict));
+    assert_eq!(table.find(&Principal::new("bob"), "r1", "{}"), Ok(None));
+    table.finished(at(10), id(1), 1_000);
+    table.tick(at(10 + 86_400_000));
+    assert_eq!(table.find(&me, "r1", "{}"), Err(JobError::Expired));
+}
+
+#[test]
+fn states_allow_what_section_8_1_says() {
+    type Ask = fn(&mut JobTable, Now, &Principal, JobId) -> Result<(), JobError>;
+    let (pause, resume, cancel): (Ask, Ask, Ask) = (JobTable::pause, JobTable::resume, JobTable::cancel);
+    let over = |state| Err(JobError::InvalidState { state });
+    for (state, asks) in [
+        (
+            State::Completed,
+            [
+                (pause, over(State::Completed)),
+                (resume, over(State::Completed)),
+                (cancel, over(State::Completed)),
+            ],
+        ),
+        (
+            State::Cancelled,
+            [(pause, over(State::Cancelled)), (resume, over(State::Cancelled)), (cancel, Ok(()))],
+        ),
+        (
+            State::Failed,
+            [(pause, over(State::Failed)), (resume, over(State::Failed)), (cancel, over(State::Failed))],
+        ),
+        (State::Paused, [(pause, Ok(())), (resume, Ok(())), (cancel, Ok(()))]),
+        (State::Generating, [(pause, Ok(())), (resume, Ok(())), (cancel, Ok(()))]),
+    ] {
+        for (n, (ask, want)) in asks.into_iter().enumerate() {
+            let (mut table, me) = running();
+            match state {
+                State::Completed => table.finished(at(1), id(1), 1_000),
+                State::Cancelled => table.cancel(at(1), &me, id(1)).unwrap(),
+                State::Failed => table.failed(at(1), id(1), failure("SOURCE_CHANGED"), false),
+                State::Paused => {
+                    table.pause(at(1), &me, id(1)).unwrap();
+                    table.stopped(at(1), id(1));
+                }
+                _ => {}
+            }
+            assert_eq!(table.job(id(1)).unwrap().state(), state);
+            assert_eq!(ask(&mut table, at(2), &me, id(1)), want, "{state}, request {n}");
+            let stranger = Principal::new("bob");
+            assert_eq!(ask(&mut table, at(2), &stranger, id(1)), Err(JobError::NotFound), "{state}");
+        }
+    }
+}
+
+#[test]
+fn a_pause_takes_effect_when_the_run_has_stopped() {
+    let (mut table, me) = running();
+    table.progress(at(500), id(1), 400, 400, 9);
+    drain(&mut table);
+    table.pause(at(600), &me, id(1)).unwrap();
+    assert_eq!(drain(&mut table), [Output::Stop(id(1))]);
+    assert!(table.job(id(1)).unwrap().is_pausing());
+    table.pause(at(601), &me, id(1)).unwrap();
+    assert_eq!(drain(&mut table), [], "told once");
+    table.stopped(at(650), id(1));
+    assert_eq!(drain(&mut table), [Output::Persist(id(1)), Output::Changed(id(1))]);
+    let progress = table.job(id(1)).unwrap().progress();
+    assert_eq!((progress.state, progress.rows, progress.remaining_s), (State::Paused, 400, -1.0));
+    assert_eq!(table.active_len(), 0);
+    table.resume(at(700), &me, id(1)).unwrap();
+    assert!(drain(&mut table).contains(&Output::Start(id(1))));
+}
+
+#[test]
+fn a_resume_during_a_pause_queues_again() {
+    let (mut table, me) = running();
+    table.pause(at(1), &me, id(1)).unwrap();
+    table.resume(at(2), &me, id(1)).unwrap();
+    drain(&mut table);
+    table.stopped(at(3), id(1));
+    assert!(drain(&mut table).contains(&Output::Start(id(1))));
+    assert_eq!(table.job(id(1)).unwrap().state(), State::Generating);
+}
+
+#[test]
+fn a_cancelled_run_keeps_its_slot_until_it_stopped() {
+    let (mut table, me) = running();
+    table.cancel(at(1), &me, id(1)).unwrap();
+    assert_eq!(drain(&mut table), [Output::Persist(id(1)), Output::Stop(id(1)), Output::Changed(id(1))]);
+    assert_eq!(table.active_len(), 1);
+    table.stopped(at(2), id(1));
+    assert_eq!(drain(&mut table), [Output::DeleteFiles(id(1))]);
+    assert_eq!(table.active_len(), 0);
+}
+
+#[test]
+fn a_deleted_job_is_gone_at_once_and_cleaned_up_later() {
+    let (mut table, me) = running();
+    table.delete(at(1), &me, id(1)).unwrap();
+    assert!(drain(&mut table).contains(&Output::Forget(id(1))));
+    assert!(table.job(id(1)).is_none());
+    assert_eq!(table.delete(at(1), &me, id(1)), Err(JobError::NotFound));
+    assert_eq!(table.find(&me, "r1", "{}"), Ok(None), "the request id is free");
+    table.progress(at(2), id(1), 5, 5, 5);
+    table.finished(at(3), id(1), 1_000);
+    assert_eq!(drain(&mut table), [Output::DeleteFiles(id(1))]);
+    assert!(table.is_empty());
+}
+
+#[test]
+fn failures_that_may_pass_are_retried_after_1_2_and_4_seconds() {
+    let (mut table, _) = running();
+    let mut now = 0;
+    for wait in [1_000, 2_000, 4_000] {
+        table.failed(at(now), id(1), failure("SOURCE_ERROR"), true);
+        assert_eq!(drain(&mut table), []);
+        assert_eq!(table.next_tick_ms(at(now)), Some(wait));
+        table.tick(at(now + wait - 1));
+        assert_eq!(drain(&mut table), [], "not early");
+        now += wait;
+        table.tick(at(now));
+        assert_eq!(drain(&mut table), [Output::Start(id(1))]);
+        assert_eq!(table.job(id(1)).unwrap().state(), State::Generating);
+    }
+    table.failed(at(now), id(1), failure("SOURCE_ERROR"), true);
+    assert_eq!(
+        drain(&mut table),
+        [Output::Persist(id(1)), Output::DeleteFiles(id(1)), Output::Changed(id(1))]
+    );
+    let job = table.job(id(1)).unwrap();
+    assert_eq!((job.state(), job.record().failure.clone()), (State::Failed, Some(failure("SOURCE_ERROR"))));
+}
+
+#[test]
+fn a_job_waiting_for_a_retry_pauses_at_once() {
+    let (mut table, me) = running();
+    table.failed(at(0), id(1), failure("FILE_SYSTEM"), true);
+    table.pause(at(1), &me, id(1)).unwrap();
+    assert_eq!(table.job(id(1)).unwrap().state(), State::Paused);
+    assert_eq!((table.active_len(), table.running().count()), (0, 0));
+    drain(&mut table);
+    table.tick(at(10_000));
+    assert_eq!(drain(&mut table), [], "the retry is off");
+}
+
+#[test]
+fn files_then_records_are_dropped_by_wall_time() {
+    let retention = Retention { file_ttl_ms: 1_000, record_ttl_ms: 500, paused_ttl_ms: 100 };
+    let mut table = JobTable::new(Limits::default(), retention);
+    let me = Principal::anonymous();
+    table.create(at(0), new_job(1, &me, exact(1))).unwrap();
+    table.stored(at(0), id(1));
+    table.finished(at(10), id(1), 1);
+    drain(&mut table);
+    assert_eq!(table.job(id(1)).unwrap().record().expires_ms, Some(START + 1_010));
+    table.tick(at(1_009));
+    assert_eq!(drain(&mut table), []);
+    table.tick(at(1_010));
+    assert_eq!(
+        drain(&mut table),
+        [Output::Persist(id(1)), Output::DeleteFiles(id(1)), Output::Changed(id(1))]
+    );
+    assert_eq!(table.job(id(1)).unwrap().state(), State::Expired);
+    table.tick(at(1_510));
+    assert_eq!(drain(&mut table), [Output::Forget(id(1))]);
+    assert_eq!((table.job(id(1)).is_none(), table.next_tick_ms(at(1_510))), (true, None));
+}
+
+#[test]
+fn a_job_paused_too_long_is_cancelled() {
+    let (mut table, me) = running();
+    table.pause(at(0), &me, id(1)).unwrap();
+    table.stopped(at(0), id(1));
+    table.tick(at(604_800_000 - 1));
+    assert_eq!(table.job(id(1)).unwrap().state(), State::Paused);
+    table.tick(at(604_800_000));
+    assert_eq!(table.job(id(1)).unwrap().state(), State::Cancelled);
+}
+
+#[test]
+fn one_over_each_limit_is_refused() {
+    let me = Principal::anonymous();
+    let mut table = JobTable::new(limits(2, 2, 2), Retention::default());
+    for n in 1..=4 {
+        table.create(at(0), new_job(n, &me, exact(1))).unwrap();
+        table.stored(at(0), id(n));
+    }
+    assert_eq!((table.active_len(), table.queued_len()), (2, 2));
+    let refused = table.create(at(0), new_job(5, &me, exact(1))).unwrap_err();
+    assert_eq!((refused.code(), refused.retry_after_ms()), ("OVERLOADED", Some(RETRY)));
+    let parts = table.create(at(0), new_job(6, &me, exact(100_001))).unwrap_err();
+    assert_eq!(parts, JobError::TooManyParts { parts: 1_001, max: 1_000 });
+
+    let mut table = JobTable::new(Limits { jobs_max: 1, ..Limits::default() }, Retention::default());
+    table.create(at(0), new_job(1, &me, exact(1))).unwrap();
+    assert_eq!(table.create(at(0), new_job(2, &me, exact(1))).unwrap_err().code(), "OVERLOADED");
+}
+
+const RETRY: u64 = 5_000;
+
+#[test]
+fn progress_never_falls_and_is_whole_only_at_the_end() {
+    let (mut table, _) = running();
+    let seen = |table: &JobTable| {
+        let p = table.job(id(1)).unwrap().progress();
+        (p.percent, p.rows)
+    };
+    table.progress(at(100), id(1), 333, 333, 1);
+    assert_eq!(seen(&table), (33.3, 333));
+    table.progress(at(200), id(1), 100, 100, 1);
+    assert_eq!(seen(&table), (33.3, 333), "a run that begins again");
+    table.progress(at(300), id(1), 2_000, 2_000, 1);
+    assert_eq!(seen(&table), (100.0, 1_000), "never more than the total");
+    table.finished(at(400), id(1), 1_000);
+    assert_eq!(seen(&table), (100.0, 1_000));
+
+    let mut table = JobTable::new(Limits::default(), Retention::default());
+    let bound = Total { rows: 500, is_exact: false, scan_rows: 1_000 };
+    table.create(at(0), new_job(1, &Principal::anonymous(), bound)).unwrap();
+    table.stored(at(0), id(1));
+    table.progress(at(100), id(1), 10, 1_000, 1);
+    assert_eq!(seen(&table), (99.99, 10), "everything looked at, not everything written");
+    table.total_known(id(1), 20);
+    assert_eq!(seen(&table), (99.99, 10));
+    table.finished(at(200), id(1), 20);
+    assert_eq!(seen(&table), (100.0, 20));
+}
+
+#[test]
+fn no_rows_are_zero_percent_until_the_end() {
+    let mut table = JobTable::new(Limits::default(), Retention::default());
+    table.create(at(0), new_job(1, &Principal::anonymous(), exact(0))).unwrap();
+    table.stored(at(0), id(1));
+    assert_eq!(table.job(id(1)).unwrap().progress().percent, 0.0);
+    table.finished(at(1), id(1), 0);
+    assert_eq!(table.job(id(1)).unwrap().progress().percent, 100.0);
+}
+
+#[test]
+fn a_new_process_goes_on_where_the_old_one_was() {
+    let (mut table, me) = running();
+    table.close();
+    assert!(drain(&mut table).contains(&Output::Stop(id(1))));
+    table.stopped(at(1), id(1));
+    let record = table.job(id(1)).unwrap().record().clone();
+    assert_eq!(record.state, State::Generating);
+
+    let text = serde_json::to_string(&record).unwrap();
+    let mut table = JobTable::new(Limits::default(), Retention::default());
+    table.restore(at(5), serde_json::from_str(&text).unwrap());
+    assert!(drain(&mut table).contains(&Output::Start(id(1))));
+    let job = table.job(id(1)).unwrap();
+    assert_eq!((job.state(), job.record().restarts), (State::Generating, 1));
+    assert_eq!(table.find(&me, "r1", "{}"), Ok(Some(id(1))));
+}
+
+#[test]
+fn a_paused_job_stays_paused_in_a_new_process() {
+    let (mut table, me) = running();
+    table.pause(at(1), &me, id(1)).unwrap();
+    table.stopped(at(1), id(1));
+    let record = table.job(id(1)).unwrap().record().clone();
+    let mut table = JobTable::new(Limits::default(), Retention::default());
+    table.restore(at(5), record);
+    assert_eq!(drain(&mut table), []);
+    let job = table.job(id(1)).unwrap();
+    assert_eq!((job.state(), job.record().restarts), (State::Paused, 0));
+}
+
+#[test]
+fn lists_are_newest_first_and_paged() {
+    let mut table = JobTable::new(limits(1, 1, 100), Retention::default());
+    let (me, other) = (Principal::new("a"), Principal::new("b"));
+    for n in 1..=7 {
+        let who = if n == 4 { &other } else { &me };
+        table.create(at(u64::from(n)), new_job(n, who, exact(1))).unwrap();
+        table.stored(at(0), id(n));
+    }
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = table.list(&me, None, after, 2);
+        seen.extend(page.ids);
+        let Some(next) = page.next else { break };
+        assert_eq!(Cursor::parse(&next.to_string()), Some(next));
+        after = Some(next);
+    }
+    assert_eq!(seen, [7, 6, 5, 3, 2, 1].map(id));
+    assert_eq!(table.list(&me, Some(State::Generating), None, 9).ids, [id(1)]);
+    assert_eq!(Cursor::parse("nonsense"), None);
+}
+
+/// What a client or the machinery may do to a table.
+#[derive(Debug, Clone)]
+enum Act {
+    Create(u8, u8),
+    Pause(u8),
+    Resume(u8),
+    Cancel(u8),
+    Delete(u8),
+    Progress(u8, u64),
+    Finish(u8),
+    Fail(u8, bool),
+    Pass(u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (0_u8..12, 0_u8..3).prop_map(|(n, p)| Act::Create(n, p)),
+        1 => (0_u8..12).prop_map(Act::Pause),
+        1 => (0_u8..12).prop_map(Act::Resume),
+        1 => (0_u8..12).prop_map(Act::Cancel),
+        1 => (0_u8..12).prop_map(Act::Delete),
+        1 => (0_u8..12, 0_u64..60).prop_map(|(n, r)| Act::Progress(n, r)),
+        2 => (0_u8..12).prop_map(Act::Finish),
+        1 => (0_u8..12, any::<bool>()).prop_map(|(n, r)| Act::Fail(n, r)),
+        1 => (0_u64..3_000).prop_map(Act::Pass),
+    ]
+}
+
+/// A driver that obeys every output at once and a model that knows only the rules of a state.
+#[derive(Default)]
+struct World {
+    now: u64,
+    running: HashSet<JobId>,
+    files: HashSet<JobId>,
+    records: HashSet<JobId>,
+    states: BTreeMap<JobId, State>,
+    owners: BTreeMap<JobId, Principal>,
+}
+
+impl World {
+    fn obey(&mut self, table: &mut JobTable) {
+        while let Some(out) = table.poll() {
+            match out {
+                Output::Persist(id) => {
+                    if table.record_to_store(id).is_some() {
+                        self.records.insert(id);
+                    }
+                    if table.job(id).is_none() {
+                        table.stored(at(self.now), id);
+                    }
+                }
+                Output::Start(id) => {
+                    assert!(self.running.insert(id), "started twice");
+                    assert!(self.records.contains(&id), "started before its record was durable");
+                    self.files.insert(id);
+                }
+                Output::Stop(id) => {
+                    if self.running.remove(&id) {
+                        table.stopped(at(self.now), id);
+                    }
+                }
+                Output::Changed(_) => {}
+                Output::DeleteFiles(id) => {
+                    assert!(!self.running.contains(&id), "files deleted under a run");
+                    self.files.remove(&id);
+                }
+                Output::Forget(id) => {
+                    self.records.remove(&id);
+                    if !self.running.contains(&id) {
+                        self.files.remove(&id);
+                    }
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Whatever happens in whatever order: slots are within bounds and filled, states move only along the
+    /// arrows of section 8.1, and files exist exactly for jobs that may have some.
+    #[test]
+    fn prop_table_agrees_with_model(acts in proptest::collection::vec(act(), 1..120)) {
+        let retention = Retention { file_ttl_ms: 5_000, record_ttl_ms: 5_000, paused_ttl_ms: 8_000 };
+        let mut table = JobTable::new(limits(3, 2, 4), retention);
+        let mut world = World::default();
+        for act in acts {
+            let owner = |world: &World, n: u8| world.owners.get(&id(n)).cloned().unwrap_or_else(Principal::anonymous);
+            let now = at(world.now);
+            match act {
+                Act::Create(n, p) => {
+                    let who = Principal::new(&format!("p{p}"));
+                    if table.job(id(n)).is_none() && table.record_to_store(id(n)).is_none() {
+                        let waiting = table.queued_len();
+                        match table.create(now, new_job(n, &who, exact(50))) {
+                            Ok(()) => { world.owners.insert(id(n), who); }
+                            Err(JobError::Overloaded { .. }) => prop_assert!(waiting >= 4),
+                            Err(e) => prop_assert!(false, "{}", e),
+                        }
+                    }
+                }
+                Act::Pause(n) => { let _ = table.pause(now, &owner(&world, n), id(n)); }
+                Act::Resume(n) => { let _ = table.resume(now, &owner(&world, n), id(n)); }
+                Act::Cancel(n) => { let _ = table.cancel(now, &owner(&world, n), id(n)); }
+                Act::Delete(n) => { let _ = table.delete(now, &owner(&world, n), id(n)); }
+                Act::Progress(n, rows) => table.progress(now, id(n), rows, rows, rows),
+                Act::Finish(n) => if world.running.remove(&id(n)) { table.finished(now, id(n), 50) },
+                Act::Fail(n, retry) => {
+                    if world.running.remove(&id(n)) { table.failed(now, id(n), failure("X"), retry) }
+                }
+                Act::Pass(ms) => world.now += ms,
+            }
+            table.tick(at(world.now));
+            world.obey(&mut table);
+
+            let states: BTreeMap<_, _> = (0..12).map(id).filter_map(|i| Some((i, table.job(i)?.state()))).collect();
+            for (job, state) in &states {
+                let ok = match world.states.get(job) {
+                    Some(State::Completed) => matches!(state, State::Completed | State::Expired),
+                    Some(over) if over.is_over() => state == over,
+                    _ => *state != State::Expired || !world.states.contains_key(job),
+                };
+                prop_assert!(ok || !world.records.contains(job), "{:?} became {}", world.states.get(job), state);
+                let has = world.files.contains(job);
+                match state {
+                    State::Completed | State::Generating => prop_assert!(has),
+                    State::Pending | State::Paused => {}
+                    _ => prop_assert!(!has, "files of a job that is {}", state),
+                }
+                prop_assert_eq!(*state == State::Pending, table.queue_position(*job).is_some());
+            }
+            let mut active: BTreeMap<&Principal, usize> = BTreeMap::new();
+            for (job, _) in states.iter().filter(|(_, s)| **s == State::Generating) {
+                *active.entry(&world.owners[job]).or_default() += 1;
+            }
+            let total: usize = active.values().sum();
+            prop_assert!(total <= 3 && active.values().all(|n| *n <= 2));
+            prop_assert_eq!(total, table.active_len());
+            if total < 3 {
+                let idle = states.iter().find(|(job, s)| **s == State::Pending
+                    && active.get(&world.owners[*job]).copied().unwrap_or(0) < 2);
+                prop_assert!(idle.is_none(), "a free slot and a job that may have it");
+            }
+            prop_assert!(world.running.iter().all(|j| states.get(j) == Some(&State::Generating)));
+            world.states = states;
+        }
+    }
+}
