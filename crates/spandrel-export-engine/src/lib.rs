@@ -1,5 +1,7 @@
 //! Runs exports: worker pool, ordered emission, external sort, part files, durable jobs.
 
+mod jobs;
 mod run;
 
+pub use jobs::{Accepted, Catalog, JobRequest, Jobs, JobsConfig, JobsError, OnChange, Work, WorkError};
 pub use run::{Checkpoint, Control, Export, ExportError, Part, Preview, Sink, Summary};

@@ -1,0 +1,427 @@
+//! Durable jobs: the job table of `spandrel-jobs` driven with real files, threads and clocks.
+//!
+//! Layout under the state directory: `jobs/<id>/record.json`, `parts.jsonl`, `checkpoint.json`, the parts
+//! (`.tmp` while they are written) and `scratch/`. One process at a time, held by a lock on `lock`.
+
+mod error;
+mod run;
+mod sink;
+mod space;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use spandrel_jobs::{JobError, JobId, JobTable, Limits, NewJob, Now, Output, Principal, Retention, Spec};
+
+pub use self::error::JobsError;
+use self::run::Running;
+pub use self::run::{Catalog, Work, WorkError};
+use self::store::Store;
+
+/// Progress of running jobs is looked at this often, in milliseconds.
+const SAMPLE_MS: u64 = 100;
+/// The longest sleep of the scheduler, in milliseconds: bounds the harm of a wall clock that is set forward.
+const SLEEP_MAX_MS: u64 = 1_000;
+
+/// Where durable jobs live and what bounds them.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct JobsConfig {
+    /// Folder for everything that outlives the process; created when missing.
+    pub state_dir: PathBuf,
+    /// Bounds of the table.
+    pub limits: Limits,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// New jobs are refused when fewer bytes are free. Default: the smaller of 5 % of the disk and 512 MiB.
+    pub free_bytes_min: Option<u64>,
+    /// A run that neither reads nor writes for this long fails, in milliseconds. Default 300,000.
+    pub source_timeout_ms: u64,
+}
+
+impl JobsConfig {
+    /// Default bounds, state in `state_dir`.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            limits: Limits::default(),
+            retention: Retention::default(),
+            free_bytes_min: None,
+            source_timeout_ms: 300_000,
+        }
+    }
+}
+
+/// What became of a request for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// The job.
+    pub id: JobId,
+    /// It was there before.
+    pub is_duplicate: bool,
+}
+
+/// A request for a job.
+#[derive(Debug, Clone)]
+pub struct JobRequest {
+    /// Who asks.
+    pub principal: Principal,
+    /// The client's name for it.
+    pub request_id: String,
+    /// What to do.
+    pub spec: Spec,
+    /// How many rows, as far as known.
+    pub total: spandrel_jobs::Total,
+}
+
+/// Durable jobs of one state directory. Calls block for as long as the disk takes; dropping it stops the runs
+/// as [`shutdown`](Self::shutdown) does.
+#[derive(Debug)]
+pub struct Jobs {
+    inner: Arc<Inner>,
+    scheduler: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Is told that a job changed; must return at once, without calling back.
+pub type OnChange = Box<dyn Fn(JobId) + Send + Sync>;
+
+pub(crate) struct Inner {
+    config: JobsConfig,
+    store: Store,
+    catalog: Arc<dyn Catalog>,
+    on_change: OnChange,
+    state: Mutex<Shared>,
+    /// A run ended or a record was stored.
+    settled: Condvar,
+    /// The scheduler has something to look at.
+    wake: Condvar,
+    origin: Instant,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    table: JobTable,
+    running: HashMap<JobId, Arc<Running>>,
+    threads: usize,
+    is_closed: bool,
+    is_storage_failing: bool,
+}
+
+impl Jobs {
+    /// Opens the state directory, takes back its jobs and goes on with those that were not over.
+    ///
+    /// # Errors
+    /// [`JobsError::Locked`] when another process uses the directory, [`JobsError::Storage`] when it cannot be
+    /// read or written.
+    #[expect(clippy::disallowed_methods, reason = "the driver owns the clock")]
+    pub fn open(
+        config: JobsConfig,
+        catalog: Arc<dyn Catalog>,
+        on_change: OnChange,
+    ) -> Result<Self, JobsError> {
+        let (store, mut records) = Store::open(&config.state_dir)?;
+        records.sort_by_key(|record| (record.created_ms, record.id));
+        let inner = Arc::new(Inner {
+            store,
+            catalog,
+            on_change,
+            state: Mutex::new(Shared {
+                table: JobTable::new(config.limits, config.retention),
+                running: HashMap::new(),
+                threads: 0,
+                is_closed: false,
+                is_storage_failing: false,
+            }),
+            config,
+            settled: Condvar::new(),
+            wake: Condvar::new(),
+            origin: Instant::now(),
+        });
+        inner.change(|table, now| records.into_iter().for_each(|record| table.restore(now, record)));
+        let scheduler = {
+            let inner = Arc::clone(&inner);
+            std::thread::Builder::new().name("jobs".into()).spawn(move || inner.schedule())
+        };
+        let scheduler = scheduler.map_err(JobsError::storage)?;
+        Ok(Self { inner, scheduler: Mutex::new(Some(scheduler)) })
+    }
+
+    /// Accepts a job, or finds the one that the same request made before. The job is durable when this returns.
+    ///
+    /// # Errors
+    /// [`JobsError::Refused`] with the reason of the table, [`JobsError::DiskFull`], [`JobsError::ShuttingDown`],
+    /// [`JobsError::Storage`] when the record could not be written.
+    pub fn create(&self, id: JobId, request: JobRequest) -> Result<Accepted, JobsError> {
+        let inner = &self.inner;
+        let JobRequest { principal, request_id, spec, total } = request;
+        let has_space = inner.check_space();
+        let mut shared = inner.lock();
+        let work = loop {
+            match shared.table.find(&principal, &request_id, &spec.request) {
+                Ok(Some(id)) => return Ok(Accepted { id, is_duplicate: true }),
+                Err(JobError::Storing) => {
+                    shared = inner.settled.wait(shared).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                Err(e) => return Err(e.into()),
+                Ok(None) if shared.is_closed => return Err(JobsError::ShuttingDown),
+                Ok(None) => {}
+            }
+            has_space?;
+            let now = inner.now();
+            shared.table.create(now, NewJob { id, principal, request_id, spec, total })?;
+            break shared.take_work(now);
+        };
+        drop(shared);
+        // Writes the record; a failure takes the job out again.
+        inner.carry_out(work);
+        match inner.lock().table.job(id) {
+            Some(_) => Ok(Accepted { id, is_duplicate: false }),
+            None => Err(JobsError::Storage("the record could not be written".into())),
+        }
+    }
+
+    /// Pauses a job and returns when no more rows are written.
+    ///
+    /// # Errors
+    /// [`JobsError::Refused`].
+    pub fn pause(&self, principal: &Principal, id: JobId) -> Result<(), JobsError> {
+        self.inner.change(|table, now| table.pause(now, principal, id))?;
+        let mut shared = self.inner.lock();
+        while shared.table.job(id).is_some_and(spandrel_jobs::Job::is_pausing) {
+            shared = self.inner.settled.wait(shared).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    /// Queues a paused job again.
+    ///
+    /// # Errors
+    /// [`JobsError::Refused`].
+    pub fn resume(&self, principal: &Principal, id: JobId) -> Result<(), JobsError> {
+        Ok(self.inner.change(|table, now| table.resume(now, principal, id))?)
+    }
+
+    /// Ends a job at once.
+    ///
+    /// # Errors
+    /// [`JobsError::Refused`].
+    pub fn cancel(&self, principal: &Principal, id: JobId) -> Result<(), JobsError> {
+        Ok(self.inner.change(|table, now| table.cancel(now, principal, id))?)
+    }
+
+    /// Removes a job, its record and its files.
+    ///
+    /// # Errors
+    /// [`JobsError::Refused`].
+    pub fn delete(&self, principal: &Principal, id: JobId) -> Result<(), JobsError> {
+        Ok(self.inner.change(|table, now| table.delete(now, principal, id))?)
+    }
+
+    /// Looks at the table; keep it short, everybody waits.
+    pub fn read<R>(&self, look: impl FnOnce(&JobTable) -> R) -> R {
+        look(&self.inner.lock().table)
+    }
+
+    /// Where the finished part called `file_name` of a job lies. The name is compared with those of the
+    /// record, never joined to a path as it came.
+    pub fn part_path(&self, id: JobId, file_name: &str) -> Option<PathBuf> {
+        let shared = self.inner.lock();
+        let record = shared.table.job(id)?.record();
+        let part = record.parts.iter().find(|part| record.spec.file_name(part.index) == file_name)?;
+        Some(self.inner.store.part_path(record, part.index))
+    }
+
+    /// Why the store should worry, if it should: too little space, or a write that failed.
+    pub fn storage_warning(&self) -> Option<String> {
+        if self.inner.check_space().is_err() {
+            return Some("free disk space is below the reserve".into());
+        }
+        self.inner.lock().is_storage_failing.then(|| "the last write of a record failed".into())
+    }
+
+    /// The time as the jobs see it.
+    pub fn now(&self) -> Now {
+        self.inner.now()
+    }
+
+    /// Starts nothing more, stops every run at a durable place and waits for that, `timeout` at most.
+    /// Returns whether all of them stopped. Jobs go on when the directory is opened again.
+    pub fn shutdown(&self, timeout: Duration) -> bool {
+        let inner = &self.inner;
+        inner.change(|table, _| table.close());
+        let mut shared = inner.lock();
+        shared.is_closed = true;
+        inner.wake.notify_all();
+        let (shared, waited) = inner
+            .settled
+            .wait_timeout_while(shared, timeout, |shared| shared.threads > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(shared);
+        let scheduler = self.scheduler.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(scheduler) = scheduler {
+            let _ = scheduler.join();
+        }
+        !waited.timed_out()
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.shutdown(Duration::from_secs(5));
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the driver owns the clock")]
+    fn now(&self) -> Now {
+        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now { mono_ms: ms(self.origin.elapsed()), wall_ms: ms(wall) }
+    }
+
+    /// One step of the table and the work that follows from it.
+    fn change<R>(self: &Arc<Self>, step: impl FnOnce(&mut JobTable, Now) -> R) -> R {
+        let now = self.now();
+        let mut shared = self.lock();
+        let result = step(&mut shared.table, now);
+        let work = shared.take_work(now);
+        drop(shared);
+        self.carry_out(work);
+        result
+    }
+
+    /// Does what the table asked for, in its order.
+    fn carry_out(self: &Arc<Self>, mut work: Vec<Output>) {
+        // New work comes from the answers to `Persist`; it goes behind what was there.
+        let mut at = 0;
+        while let Some(output) = work.get(at).copied() {
+            at += 1;
+            match output {
+                Output::Persist(id) => {
+                    let is_written = self.persist(id);
+                    let now = self.now();
+                    let mut shared = self.lock();
+                    match is_written {
+                        true => shared.table.stored(now, id),
+                        false => shared.table.not_stored(id),
+                    }
+                    work.extend(shared.take_work(now));
+                    self.settled.notify_all();
+                }
+                Output::Start(id) => self.start(id),
+                Output::Stop(_) => {} // done under the lock, see `take_work`
+                Output::Changed(id) => {
+                    (self.on_change)(id);
+                    self.settled.notify_all();
+                }
+                Output::DeleteFiles(id) => self.store.delete_files(id),
+                Output::Forget(id) => {
+                    self.store.forget(id);
+                    (self.on_change)(id);
+                }
+            }
+        }
+        self.settled.notify_all();
+        self.wake.notify_all();
+    }
+
+    /// Writes the newest record of a job; false when that failed.
+    fn persist(&self, id: JobId) -> bool {
+        let written = self.store.write(id, || self.lock().table.record_to_store(id).cloned());
+        if let Err(e) = &written {
+            tracing::error!(job = %id, error = %e, "a job record could not be written");
+        }
+        self.lock().is_storage_failing = written.is_err();
+        written.is_ok()
+    }
+
+    fn check_space(&self) -> Result<(), JobsError> {
+        let Some(space) = space::of(&self.config.state_dir) else { return Ok(()) };
+        let reserve = self.config.free_bytes_min.unwrap_or_else(|| space::reserve(space.total_bytes));
+        if space.free_bytes < reserve { Err(JobsError::DiskFull) } else { Ok(()) }
+    }
+
+    /// The scheduler's thread: progress, retries, retention.
+    fn schedule(self: Arc<Self>) {
+        let mut shared = self.lock();
+        while !shared.is_closed {
+            let now = self.now();
+            let counts = shared.sample(now, &self.config);
+            shared.table.tick(now);
+            let work = shared.take_work(now);
+            let is_idle = shared.running.is_empty();
+            let wait_ms = shared.table.next_tick_ms(now).unwrap_or(SLEEP_MAX_MS).clamp(1, SLEEP_MAX_MS);
+            let wait_ms = if is_idle { wait_ms } else { wait_ms.min(SAMPLE_MS) };
+            drop(shared);
+            self.carry_out(work);
+            for (id, running) in counts {
+                self.count(id, running);
+            }
+            shared = self.lock();
+            if !shared.is_closed && shared.running.is_empty() == is_idle {
+                let wait = Duration::from_millis(wait_ms);
+                let waited = if is_idle {
+                    self.wake.wait_timeout(shared, wait)
+                } else {
+                    // Runs wake the scheduler often; samples keep their pace all the same.
+                    self.wake.wait_timeout_while(shared, wait, |shared| !shared.is_closed)
+                };
+                shared = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Takes the table's work. Handles of runs are made and stopped here, under the lock, so that a stop
+    /// never comes before the start it belongs to.
+    fn take_work(&mut self, now: Now) -> Vec<Output> {
+        let mut work = Vec::new();
+        while let Some(output) = self.table.poll() {
+            match output {
+                Output::Start(id) => {
+                    self.running.insert(id, Arc::new(Running::new(now.mono_ms)));
+                    self.threads += 1;
+                }
+                Output::Stop(id) => {
+                    if let Some(running) = self.running.get(&id) {
+                        running.stop();
+                    }
+                }
+                _ => {}
+            }
+            work.push(output);
+        }
+        work
+    }
+
+    /// Tells the table how far the runs are; returns those whose rows should be counted now.
+    fn sample(&mut self, now: Now, config: &JobsConfig) -> Vec<(JobId, Arc<Running>)> {
+        let mut counts = Vec::new();
+        for (id, running) in &self.running {
+            running.report(&mut self.table, now, *id);
+            let Some(job) = self.table.job(*id) else { continue };
+            running.watch(now, job.record(), config.source_timeout_ms);
+            if !job.record().total.is_exact && running.wants_count(now) {
+                counts.push((*id, Arc::clone(running)));
+            }
+        }
+        counts
+    }
+}

@@ -1,0 +1,52 @@
+//! Why a call to the durable jobs failed.
+
+use std::io;
+
+use spandrel_jobs::JobError;
+
+/// A call to [`Jobs`](crate::Jobs) failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobsError {
+    /// The job table refused it.
+    #[error(transparent)]
+    Refused(#[from] JobError),
+    /// Another process uses the state directory. Stop it, or choose another directory.
+    #[error("the state directory is in use by another process")]
+    Locked,
+    /// The disk is nearly full; try again later.
+    #[error("free disk space is below the reserve; try again later")]
+    DiskFull,
+    /// The server is stopping; try again after it has started again.
+    #[error("the server is stopping; try again later")]
+    ShuttingDown,
+    /// The state directory could not be read or written.
+    #[error("the state directory failed: {0}")]
+    Storage(String),
+}
+
+impl JobsError {
+    pub(crate) fn storage(error: io::Error) -> Self {
+        Self::Storage(error.to_string())
+    }
+
+    /// The error code of the protocol (section 11).
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(e) => e.code(),
+            Self::DiskFull => "OVERLOADED",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::Locked | Self::Storage(_) => "FILE_SYSTEM",
+        }
+    }
+
+    /// Milliseconds after which the same request may succeed.
+    pub const fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Refused(e) => e.retry_after_ms(),
+            Self::DiskFull => Some(60_000),
+            Self::ShuttingDown => Some(5_000),
+            Self::Locked | Self::Storage(_) => Some(10_000),
+        }
+    }
+}

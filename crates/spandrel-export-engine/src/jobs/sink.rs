@@ -1,0 +1,309 @@
+//! Part files of one job: written as `.tmp`, hashed while written, synced, renamed, logged.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use sha2::{Digest, Sha256};
+use spandrel_jobs::{PartFile, Spec};
+
+use super::store::{CHECKPOINT, PARTS, read_checkpoint, read_parts, remove, sync_dir, write_atomic};
+use crate::{Checkpoint, Part, Sink};
+
+/// A checkpoint is made durable at most this often, in milliseconds: about what a crash costs.
+const SAVE_EVERY_MS: u64 = 1_000;
+
+/// What the sink tells its job.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A part has its final name.
+    Done(PartFile),
+    /// All parts are void.
+    Voided,
+}
+
+/// Writes the parts of one run.
+pub(crate) struct PartSink<'a> {
+    dir: PathBuf,
+    spec: &'a Spec,
+    parts_max: u32,
+    done: BTreeMap<u32, PartFile>,
+    open: Option<Open>,
+    last: Option<Checkpoint>,
+    saved_ms: u64,
+    saving: Option<JoinHandle<io::Result<()>>>,
+    clock: &'a (dyn Fn() -> u64 + Sync),
+    tell: &'a (dyn Fn(Event) + Sync),
+    is_over_limit: bool,
+}
+
+enum Open {
+    Write {
+        index: u32,
+        file: File,
+        hash: Sha256,
+        bytes: u64,
+    },
+    /// The part is finished already; a run that began before its end repeats it for nothing.
+    Skip {
+        index: u32,
+    },
+}
+
+impl<'a> PartSink<'a> {
+    /// A sink that goes on where an earlier run of the same job was, and the place for
+    /// [`Export::run`](crate::Export::run) to continue from.
+    pub(crate) fn open(
+        dir: PathBuf,
+        spec: &'a Spec,
+        parts_max: u32,
+        clock: &'a (dyn Fn() -> u64 + Sync),
+        tell: &'a (dyn Fn(Event) + Sync),
+    ) -> io::Result<(Self, Option<Checkpoint>)> {
+        let is_there = |part: &PartFile| {
+            fs::metadata(dir.join(spec.file_name(part.index))).is_ok_and(|meta| meta.len() == part.bytes)
+        };
+        let logged = read_parts(&dir);
+        let done: BTreeMap<u32, PartFile> =
+            logged.into_iter().filter(|part| is_there(part)).map(|part| (part.index, part)).collect();
+        let mut sink = Self {
+            spec,
+            parts_max,
+            done,
+            open: None,
+            last: None,
+            saved_ms: clock(),
+            saving: None,
+            clock,
+            tell,
+            is_over_limit: false,
+            dir,
+        };
+        let from = read_checkpoint(&sink.dir).filter(|at| sink.take_up(at).unwrap_or(false));
+        if from.is_none() {
+            sink.open = None;
+        }
+        sink.rewrite_log()?;
+        sink.sweep();
+        sink.last.clone_from(&from);
+        Ok((sink, from))
+    }
+
+    /// Whether the run was ended because it would write too many parts.
+    pub(crate) fn is_over_limit(&self) -> bool {
+        self.is_over_limit
+    }
+
+    /// Stored bytes of finished parts and of the part taken up.
+    pub(crate) fn bytes(&self) -> u64 {
+        let open = match &self.open {
+            Some(Open::Write { bytes, .. }) => *bytes,
+            _ => 0,
+        };
+        self.done.values().map(|part| part.bytes).sum::<u64>() + open
+    }
+
+    /// Makes the newest checkpoint durable: the run has stopped.
+    pub(crate) fn save(&mut self) -> io::Result<()> {
+        self.join_save()?;
+        if let Some(Open::Write { file, .. }) = &self.open {
+            file.sync_data()?;
+        }
+        match &self.last {
+            Some(at) => write_atomic(&self.dir, CHECKPOINT, &serde_json::to_vec(at)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the finished job durable.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.join_save()?;
+        File::open(self.dir.join(PARTS))?.sync_all()?;
+        remove(&self.dir.join(CHECKPOINT));
+        sync_dir(&self.dir)
+    }
+
+    /// Brings the part under way to exactly the state of the checkpoint; false when that is impossible.
+    fn take_up(&mut self, at: &Checkpoint) -> io::Result<bool> {
+        let before_is_done = (1..at.part).all(|index| self.done.contains_key(&index));
+        if at.part == 0 || !before_is_done {
+            return Ok(false);
+        }
+        if self.done.contains_key(&at.part) {
+            self.open = Some(Open::Skip { index: at.part });
+            return Ok(true);
+        }
+        let tmp = self.tmp(at.part);
+        if !tmp.exists() {
+            // Renamed, and then the log line was lost: a part under way again.
+            fs::rename(self.path(at.part), &tmp)?;
+        }
+        let mut file = OpenOptions::new().read(true).write(true).open(&tmp)?;
+        if file.metadata()?.len() < at.part_bytes {
+            return Ok(false);
+        }
+        file.set_len(at.part_bytes)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let n = file.read(&mut buffer)?;
+            let Some(bytes) = buffer.get(..n).filter(|bytes| !bytes.is_empty()) else { break };
+            hash.update(bytes);
+        }
+        self.open = Some(Open::Write { index: at.part, file, hash, bytes: at.part_bytes });
+        Ok(true)
+    }
+
+    /// Leaves only log lines of parts that are there.
+    fn rewrite_log(&self) -> io::Result<()> {
+        let mut text = Vec::new();
+        for part in self.done.values() {
+            serde_json::to_writer(&mut text, part)?;
+            text.push(b'\n');
+        }
+        write_atomic(&self.dir, PARTS, &text)
+    }
+
+    /// Removes files that belong to nothing.
+    fn sweep(&self) {
+        let open = match &self.open {
+            Some(Open::Write { index, .. }) => Some(self.tmp(*index)),
+            _ => None,
+        };
+        let keep: Vec<PathBuf> = self.done.keys().map(|index| self.path(*index)).chain(open).collect();
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let is_part =
+                entry.file_name().to_str().is_some_and(|name| name.starts_with(&self.spec.file_stem));
+            if is_part && !keep.contains(&entry.path()) {
+                remove(&entry.path());
+            }
+        }
+    }
+
+    fn path(&self, index: u32) -> PathBuf {
+        self.dir.join(self.spec.file_name(index))
+    }
+
+    fn tmp(&self, index: u32) -> PathBuf {
+        self.dir.join(format!("{}.tmp", self.spec.file_name(index)))
+    }
+
+    fn join_save(&mut self) -> io::Result<()> {
+        let Some(saving) = self.saving.take() else { return Ok(()) };
+        saving.join().unwrap_or_else(|_| Err(io::Error::other("the checkpoint writer failed")))
+    }
+}
+
+impl Sink for PartSink<'_> {
+    fn begin(&mut self, part: u32) -> io::Result<()> {
+        if part > self.parts_max {
+            self.is_over_limit = true;
+            return Err(io::Error::other("more parts than a job may have"));
+        }
+        self.open = Some(if self.done.contains_key(&part) {
+            Open::Skip { index: part }
+        } else {
+            let file = File::create(self.tmp(part))?;
+            Open::Write { index: part, file, hash: Sha256::new(), bytes: 0 }
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        match &mut self.open {
+            Some(Open::Write { file, hash, bytes, .. }) => {
+                file.write_all(chunk)?;
+                hash.update(chunk);
+                *bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+                Ok(())
+            }
+            Some(Open::Skip { .. }) => Ok(()),
+            None => Err(io::Error::other("bytes outside a part")),
+        }
+    }
+
+    fn end(&mut self, part: &Part) -> io::Result<()> {
+        self.join_save()?;
+        match self.open.take() {
+            Some(Open::Write { index, file, hash, bytes }) if index == part.index && bytes == part.bytes => {
+                file.sync_all()?;
+                fs::rename(self.tmp(index), self.path(index))?;
+                let done = PartFile {
+                    index,
+                    rows: part.rows,
+                    bytes,
+                    raw_bytes: part.raw_bytes,
+                    sha256: hex(&hash.finalize()),
+                };
+                let mut line = serde_json::to_vec(&done)?;
+                line.push(b'\n');
+                // One write, so that a crash tears at most this line; synced with the next checkpoint.
+                OpenOptions::new().append(true).open(self.dir.join(PARTS))?.write_all(&line)?;
+                self.done.insert(index, done.clone());
+                (self.tell)(Event::Done(done));
+                Ok(())
+            }
+            Some(Open::Skip { index })
+                if self
+                    .done
+                    .get(&index)
+                    .is_some_and(|d| (d.index, d.rows, d.bytes) == (part.index, part.rows, part.bytes)) =>
+            {
+                Ok(())
+            }
+            _ => Err(io::Error::other("a part that does not end as it was written")),
+        }
+    }
+
+    fn checkpoint(&mut self, at: &Checkpoint) -> io::Result<()> {
+        self.last = Some(at.clone());
+        let now = (self.clock)();
+        if now.saturating_sub(self.saved_ms) < SAVE_EVERY_MS
+            || self.saving.as_ref().is_some_and(|s| !s.is_finished())
+        {
+            return Ok(());
+        }
+        self.join_save()?;
+        self.saved_ms = now;
+        let file = match &self.open {
+            Some(Open::Write { file, .. }) => Some(file.try_clone()?),
+            _ => None,
+        };
+        let (dir, text) = (self.dir.clone(), serde_json::to_vec(at)?);
+        // Beside the run: a sync takes as long as the disk likes.
+        let save = move || save(&dir, file.as_ref(), &text);
+        self.saving = Some(std::thread::Builder::new().name("checkpoint".into()).spawn(save)?);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.join_save()?;
+        self.open = None;
+        self.last = None;
+        self.done.clear();
+        remove(&self.dir.join(CHECKPOINT));
+        self.rewrite_log()?;
+        self.sweep();
+        (self.tell)(Event::Voided);
+        Ok(())
+    }
+}
+
+/// File first, then the checkpoint that speaks of it.
+fn save(dir: &Path, file: Option<&File>, checkpoint: &[u8]) -> io::Result<()> {
+    if let Some(file) = file {
+        file.sync_data()?;
+    }
+    File::open(dir.join(PARTS))?.sync_data()?;
+    write_atomic(dir, CHECKPOINT, checkpoint)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,188 @@
+//! The state directory: records written atomically, leftovers removed.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use spandrel_jobs::{Failure, JobId, PartFile, Record, State};
+
+use super::JobsError;
+
+/// Version of the layout; a newer one is refused rather than guessed.
+const FORMAT: u32 = 1;
+pub(crate) const RECORD: &str = "record.json";
+pub(crate) const PARTS: &str = "parts.jsonl";
+pub(crate) const CHECKPOINT: &str = "checkpoint.json";
+pub(crate) const SCRATCH: &str = "scratch";
+
+/// Records of different jobs are written side by side, those of one job one after another.
+const LOCKS: usize = 16;
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    jobs: PathBuf,
+    locks: [Mutex<()>; LOCKS],
+    /// Held as long as the store lives.
+    _lock: File,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored<R> {
+    format: u32,
+    record: R,
+}
+
+impl Store {
+    /// Opens the directory and reads its records; what belongs to none is deleted.
+    pub(crate) fn open(state_dir: &Path) -> Result<(Self, Vec<Record>), JobsError> {
+        let jobs = state_dir.join("jobs");
+        fs::create_dir_all(&jobs).map_err(JobsError::storage)?;
+        let lock = File::create(state_dir.join("lock")).map_err(JobsError::storage)?;
+        lock.try_lock().map_err(|_| JobsError::Locked)?;
+        let store = Self { jobs, locks: Default::default(), _lock: lock };
+        let mut records = Vec::new();
+        for entry in fs::read_dir(&store.jobs).map_err(JobsError::storage)? {
+            let entry = entry.map_err(JobsError::storage)?;
+            let id = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok());
+            match id.map(|id| store.read(id)) {
+                Some(Ok(Some(record))) => records.push(record),
+                // Damage is for people to look at, never silently deleted.
+                Some(Err(e)) => {
+                    tracing::error!(job = ?id, error = %e, "a job record is damaged; it is left alone")
+                }
+                Some(Ok(None)) | None => remove(&entry.path()),
+            }
+        }
+        Ok((store, records))
+    }
+
+    pub(crate) fn dir(&self, id: JobId) -> PathBuf {
+        self.jobs.join(id.to_string())
+    }
+
+    pub(crate) fn part_path(&self, record: &Record, index: u32) -> PathBuf {
+        self.dir(record.id).join(record.spec.file_name(index))
+    }
+
+    /// Writes what `newest` gives, when it gives something: written whole or not at all, on disk on return.
+    pub(crate) fn write(&self, id: JobId, newest: impl FnOnce() -> Option<Record>) -> io::Result<()> {
+        let _guard = self.guard(id);
+        let Some(record) = newest() else { return Ok(()) };
+        let dir = self.dir(id);
+        if !dir.exists() {
+            fs::create_dir(&dir)?;
+            sync_dir(&self.jobs)?;
+        }
+        let text = serde_json::to_vec(&Stored { format: FORMAT, record: &record })?;
+        write_atomic(&dir, RECORD, &text)
+    }
+
+    /// Deletes all but the record.
+    pub(crate) fn delete_files(&self, id: JobId) {
+        let _guard = self.guard(id);
+        let dir = self.dir(id);
+        if !dir.join(RECORD).exists() {
+            return remove(&dir); // forgotten while its run was stopping
+        }
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if entry.file_name() != RECORD {
+                remove(&entry.path());
+            }
+        }
+    }
+
+    /// Deletes the record first, so that a crash leaves leftovers, not half a job.
+    pub(crate) fn forget(&self, id: JobId) {
+        let _guard = self.guard(id);
+        let dir = self.dir(id);
+        if dir.exists() {
+            remove(&dir.join(RECORD));
+            let _ = sync_dir(&dir);
+            remove(&dir);
+        }
+    }
+
+    fn guard(&self, id: JobId) -> Option<std::sync::MutexGuard<'_, ()>> {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
+        let at = usize::try_from(hash % 16).unwrap_or_default();
+        self.locks.get(at).map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// `None` when there is no record.
+    fn read(&self, id: JobId) -> io::Result<Option<Record>> {
+        let dir = self.dir(id);
+        let text = match fs::read(dir.join(RECORD)) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let head: Stored<serde::de::IgnoredAny> = serde_json::from_slice(&text)?;
+        if head.format > FORMAT {
+            return Err(io::Error::other(format!("format {} is newer than {FORMAT}", head.format)));
+        }
+        let Stored { mut record, .. } = serde_json::from_slice::<Stored<Record>>(&text)?;
+        if record.id != id {
+            return Err(io::Error::other("the record belongs to another job"));
+        }
+        let logged = read_parts(&dir);
+        record.parts = logged.into_iter().filter(|part| self.has_part(&record, part)).collect();
+        let rows: u64 = record.parts.iter().map(|part| part.rows).sum();
+        if record.state == State::Completed && rows != record.total.rows {
+            record.state = State::Failed;
+            record.parts.clear();
+            record.failure = Some(Failure {
+                code: "FILE_SYSTEM".into(),
+                message: "files of the finished download are missing".into(),
+                is_recoverable: true,
+                retry_after_ms: Some(1_000),
+            });
+        }
+        if record.state != State::Completed {
+            // What a run that continues will say of itself.
+            record.rows = rows.max(read_checkpoint(&dir).map_or(0, |at| at.rows));
+        }
+        Ok(Some(record))
+    }
+
+    fn has_part(&self, record: &Record, part: &PartFile) -> bool {
+        fs::metadata(self.part_path(record, part.index)).is_ok_and(|meta| meta.len() == part.bytes)
+    }
+}
+
+/// Finished parts as logged; a torn last line is as if it were not there.
+pub(crate) fn read_parts(dir: &Path) -> Vec<PartFile> {
+    let text = fs::read(dir.join(PARTS)).unwrap_or_default();
+    text.split_inclusive(|b| *b == b'\n').map_while(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// Where a run may continue, if anywhere.
+pub(crate) fn read_checkpoint(dir: &Path) -> Option<crate::Checkpoint> {
+    serde_json::from_slice(&fs::read(dir.join(CHECKPOINT)).ok()?).ok()
+}
+
+/// Writes a small file so that a crash leaves the old or the new one.
+pub(crate) fn write_atomic(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let tmp = dir.join(format!("{name}.new"));
+    let mut file = File::create(&tmp)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&tmp, dir.join(name))?;
+    sync_dir(dir)
+}
+
+/// Makes names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    // Windows cannot open a directory as a file and does not need it: its renames are journaled.
+    if cfg!(windows) { Ok(()) } else { File::open(dir)?.sync_all() }
+}
+
+/// Removes a file or folder; what cannot be removed is said, and tried again at the next start.
+pub(crate) fn remove(path: &Path) {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    if let Err(e) = removed.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }) {
+        tracing::warn!(error = %e, name = ?path.file_name(), "a leftover could not be removed");
+    }
+}
