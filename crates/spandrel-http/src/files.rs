@@ -80,10 +80,10 @@ pub async fn open_file(path: PathBuf, len: u64) -> Result<File, FileError> {
 /// 200, 206, 304, 412 and 416 as RFC 9110 has them; a `Range` counts only on GET and only while `If-Range`
 /// holds. Any other method is 405. `Content-Encoding` is never set: the bytes are the recorded ones.
 ///
-/// The body is read on a blocking thread in blocks of 64 KiB, the next block only when the connection has
-/// taken the last: a reader that stops holds one block and no thread; a reader that goes away ends the
-/// reading. A file that turns out shorter than recorded breaks the connection off, so that the client
-/// cannot take the rest for the whole.
+/// The body is read on a blocking thread in blocks of 64 KiB, the next block only when hyper asks for it. A
+/// reader that stops holds no thread and what hyper queues for one connection (about 400 KiB by default); a
+/// reader that goes away ends the reading. A file that turns out shorter than recorded breaks the connection
+/// off, so that the client cannot take the rest for the whole.
 #[must_use]
 pub fn serve_file(facts: FileFacts, method: &Method, headers: &HeaderMap) -> Response {
     if method != Method::GET && method != Method::HEAD {
@@ -134,7 +134,13 @@ fn etag(sha256: &[u8; 32]) -> HeaderValue {
 fn not_modified(facts: &FileFacts, etag: HeaderValue) -> Response {
     let modified = ascii(httpdate::fmt_http_date(facts.modified));
     let headers = [(header::ETAG, etag), (header::LAST_MODIFIED, modified), (header::CACHE_CONTROL, PRIVATE)];
-    (StatusCode::NOT_MODIFIED, headers).into_response()
+    (StatusCode::NOT_MODIFIED, headers, no_body()).into_response()
+}
+
+/// An empty body that does not say that it is empty. Of one that does, axum makes `Content-Length: 0`, which
+/// on a 304 would be the length of the file (RFC 9110 section 8.6).
+pub(crate) fn no_body() -> Body {
+    Body::from_stream(stream::empty::<io::Result<Bytes>>())
 }
 
 fn unsatisfiable(len: u64, etag: HeaderValue) -> Response {
@@ -218,4 +224,103 @@ fn read_block<F: io::Read + io::Seek>(file: &mut F, at: u64, want: u64) -> io::R
         return Ok(block.into());
     }
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, "file is shorter than its record"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    use futures_util::StreamExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Counts what is read and says when it is dropped.
+    struct Watched {
+        inner: Cursor<Vec<u8>>,
+        read: Arc<AtomicU64>,
+        _gone: oneshot::Sender<()>,
+    }
+
+    impl io::Read for Watched {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let n = self.inner.read(buf)?;
+            self.read.fetch_add(n as u64, SeqCst);
+            Ok(n)
+        }
+    }
+
+    impl io::Seek for Watched {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.inner.seek(to)
+        }
+    }
+
+    fn watched(len: usize) -> (Watched, Arc<AtomicU64>, oneshot::Receiver<()>) {
+        let (read, (gone, is_gone)) = (Arc::default(), oneshot::channel());
+        let inner = Cursor::new((0..=250).cycle().take(len).collect());
+        (Watched { inner, read: Arc::clone(&read), _gone: gone }, read, is_gone)
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stops_holds_one_block() {
+        let (file, read, is_gone) = watched(100 * 65_536);
+        let mut body = Box::pin(blocks(file, 0, 100 * 65_536));
+        assert_eq!(read.load(SeqCst), 0, "nothing is read before it is asked for");
+        for blocks in 1..=3 {
+            assert_eq!(body.next().await.unwrap().unwrap().len(), 65_536);
+            assert_eq!(read.load(SeqCst), blocks * BLOCK_BYTES, "no read ahead");
+        }
+        drop(body);
+        assert!(is_gone.await.is_err(), "the file is closed with the transfer");
+        assert_eq!(read.load(SeqCst), 3 * BLOCK_BYTES, "nothing is read for nobody");
+    }
+
+    #[tokio::test]
+    async fn a_part_is_those_bytes_across_blocks() {
+        for (start, len) in [(0, 0), (0, 1), (65_535, 2), (1, 65_536), (65_536, 65_536), (10, 199_990)] {
+            let (file, _, _gone) = watched(200_000);
+            let got: Vec<u8> = blocks(file, start, len).map(|block| block.unwrap().to_vec()).concat().await;
+            let want: Vec<u8> = (start..start + len).map(|n| u8::try_from(n % 251).unwrap()).collect();
+            assert!(got == want, "{len} bytes from {start}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_shorter_than_its_record_is_an_error() {
+        let (file, _, _gone) = watched(70_000);
+        let got: Vec<_> = blocks(file, 0, 70_001).collect().await;
+        assert!(got[0].is_ok());
+        assert_eq!(got[1].as_ref().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(got.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn opening_compares_the_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, "12345").unwrap();
+        assert!(open_file(path.clone(), 5).await.is_ok());
+        let got = open_file(path.clone(), 6).await.unwrap_err();
+        assert!(matches!(got, FileError::Length { want: 6, got: 5 }), "{got}");
+        assert!(matches!(open_file(folder.path().into(), 5).await, Err(FileError::Open(_))), "a folder");
+        let gone = open_file(path.with_extension("gone"), 5).await.unwrap_err();
+        assert!(matches!(&gone, FileError::Open(e) if e.kind() == io::ErrorKind::NotFound), "{gone}");
+    }
+
+    #[test]
+    fn a_file_name_cannot_leave_its_quotes() {
+        for (name, want) in [
+            ("logs-part00001.csv", r#"attachment; filename="logs-part00001.csv""#),
+            ("a b.csv", r#"attachment; filename="a b.csv""#),
+            ("a\"; x=\"b\\.csv", r#"attachment; filename="a\"; x=\"b\\.csv""#),
+            ("a\r\nX: y", "attachment; filename=\"a__X: y\"; filename*=UTF-8''a%0D%0AX%3A%20y"),
+            ("größe.csv", "attachment; filename=\"gr__e.csv\"; filename*=UTF-8''gr%C3%B6%C3%9Fe.csv"),
+            ("", r#"attachment; filename="""#),
+        ] {
+            assert_eq!(ascii(disposition(name)), want, "{name:?}");
+        }
+    }
 }

@@ -67,20 +67,20 @@ pub struct Histogram(Arc<Buckets>);
 struct Buckets {
     bounds: &'static [f64],
     counts: Vec<AtomicU64>,
-    above: AtomicU64,
     sum_bits: AtomicU64,
 }
 
 impl Histogram {
     fn new(bounds: &'static [f64]) -> Self {
-        let counts = bounds.iter().map(|_| AtomicU64::new(0)).collect();
-        Self(Arc::new(Buckets { bounds, counts, above: AtomicU64::new(0), sum_bits: AtomicU64::new(0) }))
+        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(); // the last: above all
+        Self(Arc::new(Buckets { bounds, counts, sum_bits: AtomicU64::new(0) }))
     }
 
     /// Counts one value, in the base unit that the name ends with (`_seconds`, `_bytes`).
     pub fn observe(&self, value: f64) {
         let at = self.0.bounds.iter().position(|bound| value <= *bound);
-        at.and_then(|at| self.0.counts.get(at)).unwrap_or(&self.0.above).fetch_add(1, Relaxed);
+        let count = at.map_or(self.0.counts.last(), |at| self.0.counts.get(at));
+        count.map(|count| count.fetch_add(1, Relaxed));
         let add = |bits| Some((f64::from_bits(bits) + value).to_bits());
         let _ = self.0.sum_bits.fetch_update(Relaxed, Relaxed, add);
     }
@@ -95,42 +95,35 @@ enum Series {
 
 #[derive(Debug)]
 struct Family {
+    kind: &'static str,
     help: &'static str,
     series: BTreeMap<String, Series>,
 }
 
 /// The metrics of one server; clones share them. Registering the same name and labels again gives the same
-/// series. Names and label names come from the code and have to be valid; label values may be any text.
+/// series. Names, label names and help (one line) come from the code; label values may be any text.
+/// Registering a name as two kinds gives the second a series that is not rendered.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(Arc<Mutex<BTreeMap<&'static str, Family>>>);
 
 impl Metrics {
-    /// An empty registry.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// A counter; its name ends in `_total`.
-    #[must_use]
     pub fn counter(&self, name: &'static str, help: &'static str, labels: &[(&str, &str)]) -> Counter {
-        match self.series(name, help, labels, || Series::Counter(Counter::default())) {
+        match self.series("counter", name, help, labels, || Series::Counter(Counter::default())) {
             Series::Counter(counter) => counter,
             _ => Counter::default(),
         }
     }
 
     /// A gauge.
-    #[must_use]
     pub fn gauge(&self, name: &'static str, help: &'static str, labels: &[(&str, &str)]) -> Gauge {
-        match self.series(name, help, labels, || Series::Gauge(Gauge::default())) {
+        match self.series("gauge", name, help, labels, || Series::Gauge(Gauge::default())) {
             Series::Gauge(gauge) => gauge,
             _ => Gauge::default(),
         }
     }
 
     /// A histogram with rising upper `bounds`; the one at infinity is implied.
-    #[must_use]
     pub fn histogram(
         &self,
         name: &'static str,
@@ -138,7 +131,7 @@ impl Metrics {
         labels: &[(&str, &str)],
         bounds: &'static [f64],
     ) -> Histogram {
-        match self.series(name, help, labels, || Series::Histogram(Histogram::new(bounds))) {
+        match self.series("histogram", name, help, labels, || Series::Histogram(Histogram::new(bounds))) {
             Series::Histogram(histogram) => histogram,
             _ => Histogram::new(bounds),
         }
@@ -146,6 +139,7 @@ impl Metrics {
 
     fn series(
         &self,
+        kind: &'static str,
         name: &'static str,
         help: &'static str,
         labels: &[(&str, &str)],
@@ -155,10 +149,10 @@ impl Metrics {
             labels.iter().map(|(k, v)| format!("{k}=\"{}\"", escape(v))).collect::<Vec<_>>().join(",");
         let mut families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held: usize = families.values().map(|family| family.series.len()).sum();
-        let family = families.entry(name).or_insert_with(|| Family { help, series: BTreeMap::new() });
+        let family = families.entry(name).or_insert_with(|| Family { kind, help, series: BTreeMap::new() });
         match family.series.get(&labels) {
             Some(series) => series.clone(),
-            None if held >= SERIES_MAX => new(),
+            None if held >= SERIES_MAX || family.kind != kind => new(),
             None => family.series.entry(labels).or_insert_with(new).clone(),
         }
     }
@@ -169,13 +163,7 @@ impl Metrics {
         let mut out = String::new();
         let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, family) in families.iter() {
-            let Some(first) = family.series.values().next() else { continue };
-            let kind = match first {
-                Series::Counter(_) => "counter",
-                Series::Gauge(_) => "gauge",
-                Series::Histogram(_) => "histogram",
-            };
-            let help = family.help.replace('\\', r"\\").replace('\n', r"\n");
+            let Family { kind, help, .. } = family;
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for (labels, series) in &family.series {
                 let _ = match series {
@@ -197,7 +185,8 @@ impl Buckets {
             below += count.load(Relaxed);
             writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}")?;
         }
-        let (all, sum) = (below + self.above.load(Relaxed), f64::from_bits(self.sum_bits.load(Relaxed)));
+        let above = self.counts.last().map_or(0, |count| count.load(Relaxed));
+        let (all, sum) = (below + above, f64::from_bits(self.sum_bits.load(Relaxed)));
         writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {all}")?;
         writeln!(out, "{name}_sum{0} {sum}\n{name}_count{0} {all}", braces(labels))
     }
@@ -217,16 +206,16 @@ mod tests {
 
     #[test]
     fn the_text_is_what_prometheus_reads() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         metrics.counter("x_requests_total", "Requests.", &[("code", "200")]).add(2);
         metrics.counter("x_requests_total", "Requests.", &[("code", "200")]).inc();
         metrics.counter("x_requests_total", "Requests.", &[("code", "404")]).inc();
-        metrics.gauge("x_open", "Open\nnow, a\\b.", &[]).set(-2);
+        metrics.gauge("x_open", "Open now.", &[]).set(-2);
         let took = metrics.histogram("x_seconds", "Time.", &[("m", "GET")], &[0.1, 1.0]);
         for value in [0.0, 0.1, 0.5, 1.5] {
             took.observe(value);
         }
-        let want = r#"# HELP x_open Open\nnow, a\\b.
+        let want = r#"# HELP x_open Open now.
 # TYPE x_open gauge
 x_open -2
 # HELP x_requests_total Requests.
@@ -246,14 +235,23 @@ x_seconds_count{m="GET"} 4
 
     #[test]
     fn a_label_value_cannot_leave_its_quotes() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         metrics.counter("x_total", "X.", &[("name", "a\"} 9\nb\\")]).inc();
         assert_eq!(metrics.render().lines().last(), Some(r#"x_total{name="a\"} 9\nb\\"} 1"#));
     }
 
     #[test]
+    fn a_name_has_one_kind() {
+        let metrics = Metrics::default();
+        metrics.counter("x_total", "X.", &[]).inc();
+        metrics.gauge("x_total", "X.", &[]).set(7);
+        metrics.gauge("x_total", "X.", &[("a", "b")]).set(7);
+        assert_eq!(metrics.render(), "# HELP x_total X.\n# TYPE x_total counter\nx_total 1\n");
+    }
+
+    #[test]
     fn one_series_over_the_limit_counts_but_is_not_kept() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         for n in 0..=SERIES_MAX {
             metrics.counter("x_total", "X.", &[("n", &n.to_string())]).inc();
         }

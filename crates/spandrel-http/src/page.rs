@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use spandrel_crypto::{hex, sha256};
 
+use crate::files::no_body;
 use crate::{Precondition, Validators, precondition};
 
 /// One file of a page, usually from `include_bytes!`.
@@ -54,7 +55,7 @@ impl Assets {
         let now = Validators { etag: etag.clone(), modified: None };
         let mut answer = match precondition(headers, &now) {
             Precondition::Failed => return Some(StatusCode::PRECONDITION_FAILED.into_response()),
-            Precondition::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+            Precondition::NotModified => (StatusCode::NOT_MODIFIED, no_body()).into_response(),
             Precondition::Met => {
                 let is_head = method == Method::HEAD;
                 let body = if is_head { Body::empty() } else { Bytes::from_static(asset.bytes).into() };

@@ -74,7 +74,7 @@ impl Problem {
         self
     }
 
-    /// The body: the members of RFC 9457 first, then the further ones.
+    /// The body.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut members = self.extensions.clone();
@@ -100,5 +100,41 @@ impl IntoResponse for Problem {
             headers.append(name, value);
         }
         reply
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy() -> Problem {
+        Problem::new("urn:x:BUSY", "Busy", StatusCode::SERVICE_UNAVAILABLE, "the queue is full")
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up_to_seconds() {
+        for (ms, want) in [(0, "0"), (1, "1"), (1000, "1"), (1001, "2"), (u64::MAX, "18446744073709552")] {
+            let reply = busy().with_retry_after_ms(ms).into_response();
+            assert_eq!(reply.headers()["retry-after"], want, "{ms} ms");
+        }
+        assert!(!busy().into_response().headers().contains_key("retry-after"));
+    }
+
+    #[tokio::test]
+    async fn a_reply_has_the_members_of_the_rfc_and_the_given_ones() {
+        let reply = busy()
+            .with("code", "BUSY")
+            .with("recoverable", true)
+            .with("status", "not this one")
+            .with_header(header::ALLOW, HeaderValue::from_static("GET"))
+            .into_response();
+        assert_eq!(reply.status(), 503);
+        assert_eq!(reply.headers()["content-type"], "application/problem+json");
+        assert_eq!(reply.headers()["allow"], "GET");
+        let body = axum::body::to_bytes(reply.into_body(), 10_000).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let want = serde_json::json!({ "type": "urn:x:BUSY", "title": "Busy", "status": 503,
+            "detail": "the queue is full", "code": "BUSY", "recoverable": true });
+        assert_eq!(body, want);
     }
 }
