@@ -17,7 +17,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use spandrel_jobs::{JobError, JobId, JobTable, Limits, NewJob, Now, Output, Principal, Retention, Spec};
+use spandrel_jobs::{
+    DownloadId, JobError, JobTable, Limits, NewJob, Now, Output, Principal, RequestId, Retention, Spec,
+};
 
 pub use self::error::JobsError;
 use self::run::Running;
@@ -62,7 +64,7 @@ impl JobsConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
     /// The job.
-    pub id: JobId,
+    pub id: DownloadId,
     /// It was there before.
     pub is_duplicate: bool,
 }
@@ -73,7 +75,7 @@ pub struct JobRequest {
     /// Who asks.
     pub principal: Principal,
     /// The client's name for it.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// What to do.
     pub spec: Spec,
     /// How many rows, as far as known.
@@ -89,7 +91,7 @@ pub struct Jobs {
 }
 
 /// Is told that a job changed; must return at once, without calling back.
-pub type OnChange = Box<dyn Fn(JobId) + Send + Sync>;
+pub type OnChange = Box<dyn Fn(DownloadId) + Send + Sync>;
 
 pub(crate) struct Inner {
     config: JobsConfig,
@@ -112,7 +114,7 @@ impl std::fmt::Debug for Inner {
 
 struct Shared {
     table: JobTable,
-    running: HashMap<JobId, Arc<Running>>,
+    running: HashMap<DownloadId, Arc<Running>>,
     threads: usize,
     is_closed: bool,
     is_storage_failing: bool,
@@ -162,7 +164,7 @@ impl Jobs {
     /// # Errors
     /// [`JobsError::Refused`] with the reason of the table, [`JobsError::DiskFull`], [`JobsError::ShuttingDown`],
     /// [`JobsError::Storage`] when the record could not be written.
-    pub fn create(&self, id: JobId, request: JobRequest) -> Result<Accepted, JobsError> {
+    pub fn create(&self, id: DownloadId, request: JobRequest) -> Result<Accepted, JobsError> {
         let inner = &self.inner;
         let JobRequest { principal, request_id, spec, total } = request;
         let has_space = inner.check_space();
@@ -196,7 +198,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`JobsError::Refused`].
-    pub fn pause(&self, principal: &Principal, id: JobId) -> Result<(), JobsError> {
+    pub fn pause(&self, principal: &Principal, id: DownloadId) -> Result<(), JobsError> {
         self.inner.change(|table, now| table.pause(now, principal, id))?;
         let mut shared = self.inner.lock();
         while shared.table.job(id).is_some_and(spandrel_jobs::Job::is_pausing) {
@@ -209,7 +211,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`JobsError::Refused`].
-    pub fn resume(&self, principal: &Principal, id: JobId) -> Result<(), JobsError> {
+    pub fn resume(&self, principal: &Principal, id: DownloadId) -> Result<(), JobsError> {
         Ok(self.inner.change(|table, now| table.resume(now, principal, id))?)
     }
 
@@ -217,7 +219,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`JobsError::Refused`].
-    pub fn cancel(&self, principal: &Principal, id: JobId) -> Result<(), JobsError> {
+    pub fn cancel(&self, principal: &Principal, id: DownloadId) -> Result<(), JobsError> {
         Ok(self.inner.change(|table, now| table.cancel(now, principal, id))?)
     }
 
@@ -225,7 +227,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`JobsError::Refused`].
-    pub fn delete(&self, principal: &Principal, id: JobId) -> Result<(), JobsError> {
+    pub fn delete(&self, principal: &Principal, id: DownloadId) -> Result<(), JobsError> {
         Ok(self.inner.change(|table, now| table.delete(now, principal, id))?)
     }
 
@@ -236,7 +238,7 @@ impl Jobs {
 
     /// Where the finished part called `file_name` of a job lies. The name is compared with those of the
     /// record, never joined to a path as it came.
-    pub fn part_path(&self, id: JobId, file_name: &str) -> Option<PathBuf> {
+    pub fn part_path(&self, id: DownloadId, file_name: &str) -> Option<PathBuf> {
         let shared = self.inner.lock();
         let record = shared.table.job(id)?.record();
         let part = record.parts.iter().find(|part| record.spec.file_name(part.index) == file_name)?;
@@ -272,6 +274,9 @@ impl Jobs {
         let scheduler = self.scheduler.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(scheduler) = scheduler {
             let _ = scheduler.join();
+        }
+        if !waited.timed_out() {
+            inner.store.release();
         }
         !waited.timed_out()
     }
@@ -342,7 +347,7 @@ impl Inner {
     }
 
     /// Writes the newest record of a job; false when that failed.
-    fn persist(&self, id: JobId) -> bool {
+    fn persist(&self, id: DownloadId) -> bool {
         let written = self.store.write(id, || self.lock().table.record_to_store(id).cloned());
         if let Err(e) = &written {
             tracing::error!(job = %id, error = %e, "a job record could not be written");
@@ -412,7 +417,7 @@ impl Shared {
     }
 
     /// Tells the table how far the runs are; returns those whose rows should be counted now.
-    fn sample(&mut self, now: Now, config: &JobsConfig) -> Vec<(JobId, Arc<Running>)> {
+    fn sample(&mut self, now: Now, config: &JobsConfig) -> Vec<(DownloadId, Arc<Running>)> {
         let mut counts = Vec::new();
         for (id, running) in &self.running {
             running.report(&mut self.table, now, *id);

@@ -1,5 +1,7 @@
 //! Why a request to the job table was refused.
 
+use spandrel_download_protocol::{ErrorCode, ErrorResponse};
+
 /// A request about a job was refused. [`code`](Self::code) is the word of the protocol for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -8,10 +10,10 @@ pub enum JobError {
     #[error("there is no download of that id")]
     NotFound,
     /// The job is over in another way than the request asks for.
-    #[error("the download is {state}, which does not allow this")]
+    #[error("the download is {}, which does not allow this", state.as_str())]
     InvalidState {
         /// The state it is in.
-        state: crate::State,
+        state: spandrel_download_protocol::JobState,
     },
     /// The request id belongs to a job with a different request. Choose a new one.
     #[error("this requestId already belongs to a different request; choose a new one")]
@@ -42,14 +44,14 @@ pub enum JobError {
 
 impl JobError {
     /// The error code of the protocol (section 11).
-    pub const fn code(&self) -> &'static str {
+    pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::NotFound => "DOWNLOAD_NOT_FOUND",
-            Self::InvalidState { .. } => "INVALID_STATE",
-            Self::RequestIdConflict => "REQUEST_ID_CONFLICT",
-            Self::Expired => "EXPIRED",
-            Self::Overloaded { .. } | Self::Storing => "OVERLOADED",
-            Self::TooManyParts { .. } => "LIMIT_EXCEEDED",
+            Self::NotFound => ErrorCode::DownloadNotFound,
+            Self::InvalidState { .. } => ErrorCode::InvalidState,
+            Self::RequestIdConflict => ErrorCode::RequestIdConflict,
+            Self::Expired => ErrorCode::Expired,
+            Self::Overloaded { .. } | Self::Storing => ErrorCode::Overloaded,
+            Self::TooManyParts { .. } => ErrorCode::LimitExceeded,
         }
     }
 
@@ -59,6 +61,16 @@ impl JobError {
             Self::Overloaded { retry_after_ms, .. } => Some(*retry_after_ms),
             Self::Storing => Some(100),
             _ => None,
+        }
+    }
+}
+
+impl From<JobError> for ErrorResponse {
+    fn from(error: JobError) -> Self {
+        let response = Self::new(error.code(), error.to_string());
+        match error.retry_after_ms() {
+            Some(ms) => response.with_retry_after(ms),
+            None => response,
         }
     }
 }

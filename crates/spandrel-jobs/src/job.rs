@@ -1,7 +1,7 @@
 //! One job in the table: its record and what only this process knows of it.
 
 use crate::meter::{Meter, hundredths, seconds_left};
-use crate::{JobId, Now, Principal, Record, State};
+use crate::{DownloadId, JobState, Now, Principal, Record};
 
 /// A job of a [`JobTable`](crate::JobTable).
 #[derive(Debug)]
@@ -52,8 +52,8 @@ pub struct Progress {
     pub rows_per_s: f64,
     /// Seconds; -1 when unknown.
     pub remaining_s: f64,
-    /// State.
-    pub state: State,
+    /// JobState.
+    pub state: JobState,
     /// Stored bytes written.
     pub bytes: u64,
     /// Times continued by a new process.
@@ -85,7 +85,7 @@ impl Job {
     }
 
     /// Name.
-    pub fn id(&self) -> JobId {
+    pub fn id(&self) -> DownloadId {
         self.record.id
     }
 
@@ -94,8 +94,8 @@ impl Job {
         &self.record.principal
     }
 
-    /// State.
-    pub fn state(&self) -> State {
+    /// JobState.
+    pub fn state(&self) -> JobState {
         self.record.state
     }
 
@@ -110,11 +110,11 @@ impl Job {
         let (speed, scan_speed) = self.meter.speed();
         let left = |all: u64, done: u64| all.saturating_sub(done);
         let remaining_s = match record.state {
-            State::Completed | State::Expired => 0.0,
-            State::Generating if record.total.is_exact => {
+            JobState::Completed | JobState::Expired => 0.0,
+            JobState::Generating if record.total.is_exact => {
                 seconds_left(left(record.total.rows, record.rows), speed)
             }
-            State::Generating => seconds_left(left(record.total.scan_rows, record.scanned), scan_speed),
+            JobState::Generating => seconds_left(left(record.total.scan_rows, record.scanned), scan_speed),
             _ => -1.0,
         };
         Progress {
@@ -130,13 +130,13 @@ impl Job {
         }
     }
 
-    pub(crate) fn enter(&mut self, now: Now, state: State) {
+    pub(crate) fn enter(&mut self, now: Now, state: JobState) {
         self.record.state = state;
         self.record.changed_ms = now.wall_ms;
-        if state != State::Generating {
+        if state != JobState::Generating {
             self.meter.stop();
         }
-        if state.is_over() && state != State::Expired {
+        if state.is_final() && state != JobState::Expired {
             self.record.elapsed_ms = now.wall_ms.saturating_sub(self.record.created_ms);
         }
         self.show();
@@ -146,7 +146,7 @@ impl Job {
     pub(crate) fn show(&mut self) {
         let record = &self.record;
         let percent = match record.state {
-            State::Completed | State::Expired => 10_000,
+            JobState::Completed | JobState::Expired => 10_000,
             _ if record.total.is_exact => hundredths(record.rows, record.total.rows),
             _ => hundredths(record.scanned, record.total.scan_rows).min(9_999),
         };

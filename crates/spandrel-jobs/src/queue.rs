@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::{JobId, Principal};
+use crate::{DownloadId, Principal};
 
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// No empty lines are kept.
-    lines: BTreeMap<Principal, VecDeque<JobId>>,
+    lines: BTreeMap<Principal, VecDeque<DownloadId>>,
     served: Option<Principal>,
     len: usize,
 }
@@ -17,12 +17,12 @@ impl Queue {
         self.len
     }
 
-    pub(crate) fn push(&mut self, principal: &Principal, id: JobId) {
+    pub(crate) fn push(&mut self, principal: &Principal, id: DownloadId) {
         self.lines.entry(principal.clone()).or_default().push_back(id);
         self.len += 1;
     }
 
-    pub(crate) fn remove(&mut self, principal: &Principal, id: JobId) {
+    pub(crate) fn remove(&mut self, principal: &Principal, id: DownloadId) {
         let Some(line) = self.lines.get_mut(principal) else { return };
         let before = line.len();
         line.retain(|j| *j != id);
@@ -33,7 +33,7 @@ impl Queue {
     }
 
     /// The next job of a principal that `may` have one more; its turn is over then.
-    pub(crate) fn pop(&mut self, may: impl Fn(&Principal) -> bool) -> Option<JobId> {
+    pub(crate) fn pop(&mut self, may: impl Fn(&Principal) -> bool) -> Option<DownloadId> {
         let principal = self.turns().find(|p| may(p))?.clone();
         let line = self.lines.get_mut(&principal)?;
         let id = line.pop_front()?;
@@ -46,7 +46,7 @@ impl Queue {
     }
 
     /// Place of a waiting job, from 1, when every principal may have a slot.
-    pub(crate) fn position(&self, principal: &Principal, id: JobId) -> Option<usize> {
+    pub(crate) fn position(&self, principal: &Principal, id: DownloadId) -> Option<usize> {
         let own = self.lines.get(principal)?.iter().position(|j| *j == id)?;
         let turn = self.turns().position(|p| p == principal)?;
         // Whole rounds before ours give each line at most `own` jobs; in our round only earlier turns count.
@@ -75,8 +75,8 @@ static EMPTY: std::sync::OnceLock<Principal> = std::sync::OnceLock::new();
 mod tests {
     use super::*;
 
-    fn id(n: u8) -> JobId {
-        JobId::from_random([n; 16])
+    fn id(n: u8) -> DownloadId {
+        DownloadId::from_bytes([n; 16])
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
             let name = |n: u8| Principal::new(&format!("p{n}"));
             let mut queue = Queue { served: served.map(name), ..Queue::default() };
             for (n, owner) in owners.iter().enumerate() {
-                queue.push(&name(*owner), JobId::from_random([u8::try_from(n).unwrap(); 16]));
+                queue.push(&name(*owner), DownloadId::from_bytes([u8::try_from(n).unwrap(); 16]));
             }
             let told: Vec<_> = owners.iter().enumerate()
                 .map(|(n, o)| queue.position(&name(*o), id(u8::try_from(n).unwrap())).unwrap()).collect();

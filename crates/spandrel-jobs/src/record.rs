@@ -1,72 +1,10 @@
 //! What is known of a job and outlives the process.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, Principal};
+use spandrel_download_protocol::{DownloadId, ErrorResponse, JobState, RequestId, UtcOffset};
 
-/// State of a job (protocol section 8.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Accepted, waiting for a slot.
-    Pending,
-    /// Writing files.
-    Generating,
-    /// Holds no slot until somebody resumes it.
-    Paused,
-    /// Every file is there.
-    Completed,
-    /// Given up; its files are gone.
-    Failed,
-    /// Ended on request; its files are gone.
-    Cancelled,
-    /// Was completed; its files are past their retention.
-    Expired,
-}
-
-impl State {
-    /// All states, in the order of a job's life.
-    pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Generating,
-        Self::Paused,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Expired,
-    ];
-
-    /// The word on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Generating => "generating",
-            Self::Paused => "paused",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-        }
-    }
-
-    /// The state called `word`.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|s| s.as_str() == word)
-    }
-
-    /// No more rows will be written.
-    pub const fn is_over(self) -> bool {
-        !matches!(self, Self::Pending | Self::Generating | Self::Paused)
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::Principal;
 
 /// What a job is to do, fixed when it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,8 +21,8 @@ pub struct Spec {
     pub codec: Option<String>,
     /// Whether text that looks like a formula is defused; the server's default at the time included.
     pub formula_guard: bool,
-    /// Offset of printed times, `Z` or `±hh:mm`.
-    pub time_zone: String,
+    /// Offset of printed times.
+    pub time_zone: UtcOffset,
     /// File names up to the part number.
     pub file_stem: String,
     /// File names after the part number, with the dot.
@@ -133,32 +71,19 @@ pub struct PartFile {
     pub sha256: String,
 }
 
-/// Why a job ended badly.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// Error code of the protocol.
-    pub code: String,
-    /// One sentence for people: no paths, no queries.
-    pub message: String,
-    /// The same request may succeed later.
-    pub is_recoverable: bool,
-    /// Milliseconds to wait before asking again.
-    pub retry_after_ms: Option<u64>,
-}
-
 /// Everything about a job that is kept on disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Name.
-    pub id: JobId,
+    pub id: DownloadId,
     /// Owner.
     pub principal: Principal,
     /// Chosen by the client; unique among the owner's jobs.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// What to do.
     pub spec: Spec,
     /// Where it stands.
-    pub state: State,
+    pub state: JobState,
     /// Milliseconds since 1970 at which it was accepted.
     pub created_ms: u64,
     /// Milliseconds since 1970 of the last change of `state`.
@@ -179,7 +104,7 @@ pub struct Record {
     #[serde(skip)]
     pub parts: Vec<PartFile>,
     /// Why it failed.
-    pub failure: Option<Failure>,
+    pub failure: Option<ErrorResponse>,
     /// Milliseconds since 1970 after which the files are deleted; set when completed.
     pub expires_ms: Option<u64>,
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::job::{Run, Wish};
 use crate::queue::Queue;
-use crate::{
-    Failure, Job, JobError, JobId, Limits, Now, PartFile, Principal, Record, Retention, Spec, State, Total,
-};
+use spandrel_download_protocol::{DownloadId, ErrorResponse, JobState, RequestId};
+
+use crate::{Job, JobError, Limits, Now, PartFile, Principal, Record, Retention, Spec, Total};
 
 /// Milliseconds to wait when nothing running says how long it will take.
 const RETRY_AFTER_MS: u64 = 5_000;
@@ -15,11 +15,11 @@ const RETRY_AFTER_MS: u64 = 5_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
     /// Fresh random name.
-    pub id: JobId,
+    pub id: DownloadId,
     /// Owner.
     pub principal: Principal,
-    /// The client's name for it; checked by the caller to be of the protocol's form.
-    pub request_id: String,
+    /// The client's name for it.
+    pub request_id: RequestId,
     /// What to do.
     pub spec: Spec,
     /// How many rows that is, as far as known.
@@ -30,26 +30,26 @@ pub struct NewJob {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// Make the record durable. For a new job, answer with [`JobTable::stored`] or [`JobTable::not_stored`].
-    Persist(JobId),
+    Persist(DownloadId),
     /// Start or continue writing files; report with `progress`, `part_done`, and one of `finished`,
     /// `stopped` and `failed`.
-    Start(JobId),
+    Start(DownloadId),
     /// Stop the run as soon as possible; it reports `stopped` (or that it was over before).
-    Stop(JobId),
+    Stop(DownloadId),
     /// The job changed in a way its listeners want to know.
-    Changed(JobId),
+    Changed(DownloadId),
     /// Delete the files; nothing is running any more.
-    DeleteFiles(JobId),
+    DeleteFiles(DownloadId),
     /// Delete the record and all that is left. The job is not in the table any more, unless a run is still
     /// to be stopped: then `DeleteFiles` follows.
-    Forget(JobId),
+    Forget(DownloadId),
 }
 
 /// One page of [`JobTable::list`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Newest first.
-    pub ids: Vec<JobId>,
+    pub ids: Vec<DownloadId>,
     /// Where the next page begins, if there is one.
     pub next: Option<Cursor>,
 }
@@ -58,7 +58,7 @@ pub struct Page {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     created_ms: u64,
-    id: JobId,
+    id: DownloadId,
 }
 
 impl Cursor {
@@ -80,16 +80,16 @@ impl std::fmt::Display for Cursor {
 pub struct JobTable {
     limits: Limits,
     retention: Retention,
-    jobs: HashMap<JobId, Job>,
-    keys: HashMap<(Principal, String), JobId>,
+    jobs: HashMap<DownloadId, Job>,
+    keys: HashMap<(Principal, RequestId), DownloadId>,
     order: BTreeSet<Cursor>,
     queue: Queue,
     active: BTreeMap<Principal, usize>,
     active_len: usize,
-    busy: BTreeSet<JobId>,
+    busy: BTreeSet<DownloadId>,
     storing_len: usize,
-    deadlines: BTreeSet<(u64, JobId)>,
-    retries: BTreeSet<(u64, JobId)>,
+    deadlines: BTreeSet<(u64, DownloadId)>,
+    retries: BTreeSet<(u64, DownloadId)>,
     is_closed: bool,
     out: VecDeque<Output>,
 }
@@ -124,8 +124,8 @@ impl JobTable {
     /// queue's bound says: they were accepted. Call it in order of acceptance.
     pub fn restore(&mut self, now: Now, mut record: Record) {
         let id = record.id;
-        if matches!(record.state, State::Pending | State::Generating) {
-            record.state = State::Pending;
+        if matches!(record.state, JobState::Pending | JobState::Generating) {
+            record.state = JobState::Pending;
             record.restarts = record.restarts.saturating_add(1);
             self.queue.push(&record.principal, id);
             self.out.push_back(Output::Persist(id));
@@ -143,16 +143,16 @@ impl JobTable {
     pub fn find(
         &self,
         principal: &Principal,
-        request_id: &str,
+        request_id: &RequestId,
         request: &str,
-    ) -> Result<Option<JobId>, JobError> {
-        // A tuple of borrowed halves cannot look up a tuple of owned ones: one short clone a request.
-        let key = (principal.clone(), request_id.to_owned());
+    ) -> Result<Option<DownloadId>, JobError> {
+        // A tuple of borrowed halves cannot look up a tuple of owned ones: two counted references a request.
+        let key = (principal.clone(), request_id.clone());
         let Some(job) = self.keys.get(&key).and_then(|id| self.jobs.get(id)) else { return Ok(None) };
         match job {
             _ if job.record.spec.request != request => Err(JobError::RequestIdConflict),
             _ if !job.is_stored => Err(JobError::Storing),
-            _ if job.state() == State::Expired => Err(JobError::Expired),
+            _ if job.state() == JobState::Expired => Err(JobError::Expired),
             _ => Ok(Some(job.id())),
         }
     }
@@ -179,7 +179,7 @@ impl JobTable {
                 principal: new.principal,
                 request_id: new.request_id,
                 spec: new.spec,
-                state: State::Pending,
+                state: JobState::Pending,
                 created_ms: now.wall_ms,
                 changed_ms: now.wall_ms,
                 elapsed_ms: 0,
@@ -199,7 +199,7 @@ impl JobTable {
     }
 
     /// The record of a new job is durable: it may run.
-    pub fn stored(&mut self, now: Now, id: JobId) {
+    pub fn stored(&mut self, now: Now, id: DownloadId) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.is_stored) else { return };
         job.is_stored = true;
         self.storing_len -= 1;
@@ -208,7 +208,7 @@ impl JobTable {
     }
 
     /// The record of a new job could not be made durable: it never was.
-    pub fn not_stored(&mut self, id: JobId) {
+    pub fn not_stored(&mut self, id: DownloadId) {
         if self.jobs.get(&id).is_some_and(|job| !job.is_stored) {
             self.storing_len -= 1;
             self.remove(id);
@@ -220,16 +220,16 @@ impl JobTable {
     ///
     /// # Errors
     /// [`JobError::NotFound`], [`JobError::InvalidState`] when the job is over.
-    pub fn pause(&mut self, now: Now, principal: &Principal, id: JobId) -> Result<(), JobError> {
+    pub fn pause(&mut self, now: Now, principal: &Principal, id: DownloadId) -> Result<(), JobError> {
         let job = self.own_mut(principal, id)?;
         match (job.state(), job.run) {
-            (State::Paused, _) => {}
-            (State::Generating, Run::Busy) => {
+            (JobState::Paused, _) => {}
+            (JobState::Generating, Run::Busy) => {
                 if std::mem::replace(&mut job.wish, Wish::Pause) == Wish::Nothing {
                     self.out.push_back(Output::Stop(id));
                 }
             }
-            (State::Pending | State::Generating, _) => self.settle(now, id, State::Paused),
+            (JobState::Pending | JobState::Generating, _) => self.settle(now, id, JobState::Paused),
             (state, _) => return Err(JobError::InvalidState { state }),
         }
         Ok(())
@@ -239,12 +239,12 @@ impl JobTable {
     ///
     /// # Errors
     /// [`JobError::NotFound`], [`JobError::InvalidState`] when the job is over, [`JobError::Overloaded`].
-    pub fn resume(&mut self, now: Now, principal: &Principal, id: JobId) -> Result<(), JobError> {
+    pub fn resume(&mut self, now: Now, principal: &Principal, id: DownloadId) -> Result<(), JobError> {
         let job = self.own_mut(principal, id)?;
         match job.state() {
-            State::Generating if job.wish == Wish::Pause => job.wish = Wish::Requeue,
-            State::Pending | State::Generating => {}
-            State::Paused => {
+            JobState::Generating if job.wish == Wish::Pause => job.wish = Wish::Requeue,
+            JobState::Pending | JobState::Generating => {}
+            JobState::Paused => {
                 self.admit(principal)?;
                 self.requeue(now, id);
             }
@@ -257,10 +257,12 @@ impl JobTable {
     ///
     /// # Errors
     /// [`JobError::NotFound`], [`JobError::InvalidState`] when the job is over in another way.
-    pub fn cancel(&mut self, now: Now, principal: &Principal, id: JobId) -> Result<(), JobError> {
+    pub fn cancel(&mut self, now: Now, principal: &Principal, id: DownloadId) -> Result<(), JobError> {
         match self.own_mut(principal, id)?.state() {
-            State::Cancelled => {}
-            State::Pending | State::Generating | State::Paused => self.settle(now, id, State::Cancelled),
+            JobState::Cancelled => {}
+            JobState::Pending | JobState::Generating | JobState::Paused => {
+                self.settle(now, id, JobState::Cancelled)
+            }
             state => return Err(JobError::InvalidState { state }),
         }
         Ok(())
@@ -270,9 +272,9 @@ impl JobTable {
     ///
     /// # Errors
     /// [`JobError::NotFound`].
-    pub fn delete(&mut self, now: Now, principal: &Principal, id: JobId) -> Result<(), JobError> {
-        if !self.own_mut(principal, id)?.state().is_over() {
-            self.settle(now, id, State::Cancelled);
+    pub fn delete(&mut self, now: Now, principal: &Principal, id: DownloadId) -> Result<(), JobError> {
+        if !self.own_mut(principal, id)?.state().is_final() {
+            self.settle(now, id, JobState::Cancelled);
         }
         self.forget(id);
         self.schedule(now);
@@ -280,7 +282,7 @@ impl JobTable {
     }
 
     /// A run is this far. Numbers never fall in the table, also when a run begins again at a checkpoint.
-    pub fn progress(&mut self, now: Now, id: JobId, rows: u64, scanned: u64, bytes: u64) {
+    pub fn progress(&mut self, now: Now, id: DownloadId, rows: u64, scanned: u64, bytes: u64) {
         let Some(job) = self.running_mut(id) else { return };
         let record = &mut job.record;
         let seen = (record.rows, record.scanned, record.bytes);
@@ -298,7 +300,7 @@ impl JobTable {
     }
 
     /// A part has its final name and is durable. Parts already known are left as they are.
-    pub fn part_done(&mut self, id: JobId, part: PartFile) {
+    pub fn part_done(&mut self, id: DownloadId, part: PartFile) {
         let Some(job) = self.running_mut(id) else { return };
         if job.record.parts.iter().all(|p| p.index != part.index) {
             job.record.parts.push(part);
@@ -308,13 +310,13 @@ impl JobTable {
     }
 
     /// The files written so far are void; the run begins again from nothing.
-    pub fn voided(&mut self, id: JobId) {
+    pub fn voided(&mut self, id: DownloadId) {
         let Some(job) = self.running_mut(id) else { return };
         job.record.parts.clear();
     }
 
     /// The exact number of rows is known now.
-    pub fn total_known(&mut self, id: JobId, rows: u64) {
+    pub fn total_known(&mut self, id: DownloadId, rows: u64) {
         let Some(job) = self.running_mut(id) else { return };
         if !job.record.total.is_exact {
             job.record.total.rows = rows.max(job.record.rows);
@@ -325,10 +327,10 @@ impl JobTable {
     }
 
     /// Every part is written and durable; `rows` in all.
-    pub fn finished(&mut self, now: Now, id: JobId, rows: u64) {
+    pub fn finished(&mut self, now: Now, id: DownloadId, rows: u64) {
         let expires_ms = now.wall_ms.saturating_add(self.retention.file_ttl_ms);
         let Some(job) = self.over(id) else { return };
-        if job.is_deleted || job.state().is_over() {
+        if job.is_deleted || job.state().is_final() {
             return self.clean(now, id);
         }
         job.record.rows = rows;
@@ -336,17 +338,17 @@ impl JobTable {
         job.record.scanned = job.record.scanned.max(job.record.total.scan_rows);
         job.record.bytes = job.record.parts.iter().map(|p| p.bytes).sum();
         job.record.expires_ms = Some(expires_ms);
-        self.settle(now, id, State::Completed);
+        self.settle(now, id, JobState::Completed);
     }
 
     /// The run stopped as it was told, at a durable place.
-    pub fn stopped(&mut self, now: Now, id: JobId) {
+    pub fn stopped(&mut self, now: Now, id: DownloadId) {
         let Some(job) = self.over(id) else { return };
-        if job.is_deleted || job.state().is_over() {
+        if job.is_deleted || job.state().is_final() {
             return self.clean(now, id);
         }
         match std::mem::replace(&mut job.wish, Wish::Nothing) {
-            Wish::Pause => self.settle(now, id, State::Paused),
+            Wish::Pause => self.settle(now, id, JobState::Paused),
             Wish::Requeue => self.requeue(now, id),
             // The server goes down: the record says "generating", and that is how the next process finds it.
             Wish::Nothing => {}
@@ -355,10 +357,10 @@ impl JobTable {
 
     /// The run failed. `may_retry` tells failures that may pass by themselves: such a run is started again
     /// up to `retries_max` times, counted anew whenever it came further than the time before.
-    pub fn failed(&mut self, now: Now, id: JobId, failure: Failure, may_retry: bool) {
+    pub fn failed(&mut self, now: Now, id: DownloadId, failure: ErrorResponse, may_retry: bool) {
         let (retries_max, delay_ms) = (self.limits.retries_max, self.limits.retry_delay_ms);
         let Some(job) = self.over(id) else { return };
-        if job.is_deleted || job.state().is_over() {
+        if job.is_deleted || job.state().is_final() {
             return self.clean(now, id);
         }
         if job.record.rows > job.retry_rows {
@@ -366,7 +368,7 @@ impl JobTable {
             job.retries = 0;
         }
         if may_retry && job.wish == Wish::Pause {
-            return self.settle(now, id, State::Paused);
+            return self.settle(now, id, JobState::Paused);
         }
         if may_retry && job.retries < retries_max {
             let at_ms = now.mono_ms.saturating_add(delay_ms.saturating_mul(1 << job.retries.min(20)));
@@ -379,7 +381,7 @@ impl JobTable {
             return;
         }
         job.record.failure = Some(failure);
-        self.settle(now, id, State::Failed);
+        self.settle(now, id, JobState::Failed);
     }
 
     /// Does what time asks for: retries, expiry, the end of records.
@@ -399,8 +401,8 @@ impl JobTable {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.retain_until_ms = None;
                 match job.state() {
-                    State::Paused => self.settle(now, id, State::Cancelled),
-                    State::Completed => self.settle(now, id, State::Expired),
+                    JobState::Paused => self.settle(now, id, JobState::Cancelled),
+                    JobState::Completed => self.settle(now, id, JobState::Expired),
                     _ => self.forget(id),
                 }
             }
@@ -422,7 +424,7 @@ impl JobTable {
     }
 
     /// The job, whoever owns it.
-    pub fn job(&self, id: JobId) -> Option<&Job> {
+    pub fn job(&self, id: DownloadId) -> Option<&Job> {
         self.jobs.get(&id).filter(|job| job.is_stored && !job.is_deleted)
     }
 
@@ -430,12 +432,12 @@ impl JobTable {
     ///
     /// # Errors
     /// [`JobError::NotFound`].
-    pub fn own(&self, principal: &Principal, id: JobId) -> Result<&Job, JobError> {
+    pub fn own(&self, principal: &Principal, id: DownloadId) -> Result<&Job, JobError> {
         self.job(id).filter(|job| job.principal() == principal).ok_or(JobError::NotFound)
     }
 
     /// Record of a job that has to be written, also of one that is not stored yet.
-    pub fn record_to_store(&self, id: JobId) -> Option<&Record> {
+    pub fn record_to_store(&self, id: DownloadId) -> Option<&Record> {
         self.jobs.get(&id).filter(|job| !job.is_deleted).map(Job::record)
     }
 
@@ -443,7 +445,7 @@ impl JobTable {
     pub fn list(
         &self,
         principal: &Principal,
-        state: Option<State>,
+        state: Option<JobState>,
         after: Option<Cursor>,
         limit: usize,
     ) -> Page {
@@ -467,8 +469,8 @@ impl JobTable {
     }
 
     /// Place among the waiting jobs, from 1.
-    pub fn queue_position(&self, id: JobId) -> Option<usize> {
-        let job = self.job(id).filter(|job| job.state() == State::Pending)?;
+    pub fn queue_position(&self, id: DownloadId) -> Option<usize> {
+        let job = self.job(id).filter(|job| job.state() == JobState::Pending)?;
         self.queue.position(job.principal(), id)
     }
 
@@ -503,7 +505,7 @@ impl JobTable {
     }
 
     /// Names of the jobs whose runs were started and are not over.
-    pub fn running(&self) -> impl Iterator<Item = JobId> {
+    pub fn running(&self) -> impl Iterator<Item = DownloadId> {
         self.busy.iter().copied()
     }
 
@@ -514,7 +516,7 @@ impl JobTable {
         self.jobs.insert(id, job);
     }
 
-    fn remove(&mut self, id: JobId) {
+    fn remove(&mut self, id: DownloadId) {
         let Some(job) = self.jobs.remove(&id) else { return };
         self.order.remove(&Cursor { created_ms: job.record.created_ms, id });
         self.unkey(&job);
@@ -563,31 +565,31 @@ impl JobTable {
         ms
     }
 
-    fn own_mut(&mut self, principal: &Principal, id: JobId) -> Result<&mut Job, JobError> {
+    fn own_mut(&mut self, principal: &Principal, id: DownloadId) -> Result<&mut Job, JobError> {
         let job = self.jobs.get_mut(&id).filter(|job| job.is_stored && !job.is_deleted);
         job.filter(|job| job.principal() == principal).ok_or(JobError::NotFound)
     }
 
-    fn running_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.jobs.get_mut(&id).filter(|job| job.run == Run::Busy && job.state() == State::Generating)
+    fn running_mut(&mut self, id: DownloadId) -> Option<&mut Job> {
+        self.jobs.get_mut(&id).filter(|job| job.run == Run::Busy && job.state() == JobState::Generating)
     }
 
     /// A run reported its end: the slot is free.
-    fn over(&mut self, id: JobId) -> Option<&mut Job> {
+    fn over(&mut self, id: DownloadId) -> Option<&mut Job> {
         self.jobs.get(&id).filter(|job| job.run == Run::Busy)?;
         self.free_slot(id);
         self.jobs.get_mut(&id)
     }
 
     /// Moves a job to a state that holds no slot and does what follows from it.
-    fn settle(&mut self, now: Now, id: JobId, state: State) {
+    fn settle(&mut self, now: Now, id: DownloadId, state: JobState) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.wish = Wish::Nothing;
         let principal = job.principal().clone();
         let (was, run) = (job.state(), job.run);
         job.enter(now, state);
         self.out.push_back(Output::Persist(id));
-        if was == State::Pending {
+        if was == JobState::Pending {
             self.queue.remove(&principal, id);
         }
         if run == Run::Waiting {
@@ -595,7 +597,7 @@ impl JobTable {
         }
         if run == Run::Busy {
             self.out.push_back(Output::Stop(id));
-        } else if matches!(state, State::Failed | State::Cancelled | State::Expired) {
+        } else if matches!(state, JobState::Failed | JobState::Cancelled | JobState::Expired) {
             self.drop_files(id);
         }
         self.out.push_back(Output::Changed(id));
@@ -603,7 +605,7 @@ impl JobTable {
         self.schedule(now);
     }
 
-    fn drop_files(&mut self, id: JobId) {
+    fn drop_files(&mut self, id: DownloadId) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.record.parts.clear();
         }
@@ -611,7 +613,7 @@ impl JobTable {
     }
 
     /// The run of a job that is over has ended at last.
-    fn clean(&mut self, now: Now, id: JobId) {
+    fn clean(&mut self, now: Now, id: DownloadId) {
         self.drop_files(id);
         if self.jobs.get(&id).is_some_and(|job| job.is_deleted) {
             self.remove(id);
@@ -619,7 +621,7 @@ impl JobTable {
         self.schedule(now);
     }
 
-    fn forget(&mut self, id: JobId) {
+    fn forget(&mut self, id: DownloadId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if let Some(at) = job.retain_until_ms.take() {
             self.deadlines.remove(&(at, id));
@@ -635,9 +637,9 @@ impl JobTable {
         }
     }
 
-    fn requeue(&mut self, now: Now, id: JobId) {
+    fn requeue(&mut self, now: Now, id: DownloadId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.enter(now, State::Pending);
+        job.enter(now, JobState::Pending);
         let principal = job.principal().clone();
         self.out.push_back(Output::Persist(id));
         self.out.push_back(Output::Changed(id));
@@ -655,7 +657,7 @@ impl JobTable {
             job.run = Run::Busy;
             self.busy.insert(id);
             job.wish = Wish::Nothing;
-            job.enter(now, State::Generating);
+            job.enter(now, JobState::Generating);
             job.meter.start(now.mono_ms, job.record.rows, job.record.scanned);
             self.take_slot(id);
             self.out.push_back(Output::Start(id));
@@ -663,14 +665,14 @@ impl JobTable {
         }
     }
 
-    fn take_slot(&mut self, id: JobId) {
+    fn take_slot(&mut self, id: DownloadId) {
         if let Some(job) = self.jobs.get(&id) {
             *self.active.entry(job.principal().clone()).or_default() += 1;
             self.active_len += 1;
         }
     }
 
-    fn free_slot(&mut self, id: JobId) {
+    fn free_slot(&mut self, id: DownloadId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.run = Run::Idle;
         self.busy.remove(&id);
@@ -688,7 +690,7 @@ impl JobTable {
     }
 
     /// Sets when the job has to be looked at again, by wall time.
-    fn retain(&mut self, now: Now, id: JobId) {
+    fn retain(&mut self, now: Now, id: DownloadId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if let Some(at) = job.retain_until_ms.take() {
             self.deadlines.remove(&(at, id));
@@ -696,12 +698,12 @@ impl JobTable {
         let keep = &self.retention;
         let record = &job.record;
         let until = match record.state {
-            State::Pending | State::Generating => return,
-            State::Paused => record.changed_ms.saturating_add(keep.paused_ttl_ms),
-            State::Completed => {
+            JobState::Pending | JobState::Generating => return,
+            JobState::Paused => record.changed_ms.saturating_add(keep.paused_ttl_ms),
+            JobState::Completed => {
                 *job.record.expires_ms.get_or_insert(now.wall_ms.saturating_add(keep.file_ttl_ms))
             }
-            State::Failed | State::Cancelled | State::Expired => {
+            JobState::Failed | JobState::Cancelled | JobState::Expired => {
                 record.changed_ms.saturating_add(keep.record_ttl_ms)
             }
         };

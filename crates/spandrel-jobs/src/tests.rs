@@ -8,8 +8,12 @@ use crate::*;
 
 const START: u64 = 1_700_000_000_000;
 
-fn id(n: u8) -> JobId {
-    JobId::from_random([n; 16])
+fn id(n: u8) -> DownloadId {
+    DownloadId::from_bytes([n; 16])
+}
+
+fn rid(n: u8) -> RequestId {
+    RequestId::parse(&format!("r{n}")).unwrap()
 }
 
 fn at(ms: u64) -> Now {
@@ -24,7 +28,7 @@ fn spec(request: &str) -> Spec {
         format: "csv".into(),
         codec: None,
         formula_guard: false,
-        time_zone: "Z".into(),
+        time_zone: UtcOffset::Zulu,
         file_stem: "logs".into(),
         file_suffix: ".csv".into(),
         content_type: "text/csv; charset=utf-8".into(),
@@ -33,7 +37,7 @@ fn spec(request: &str) -> Spec {
 }
 
 fn new_job(n: u8, principal: &Principal, total: Total) -> NewJob {
-    NewJob { id: id(n), principal: principal.clone(), request_id: format!("r{n}"), spec: spec("{}"), total }
+    NewJob { id: id(n), principal: principal.clone(), request_id: rid(n), spec: spec("{}"), total }
 }
 
 fn exact(rows: u64) -> Total {
@@ -58,8 +62,8 @@ fn running() -> (JobTable, Principal) {
     (table, me)
 }
 
-fn failure(code: &str) -> Failure {
-    Failure { code: code.into(), message: "it failed".into(), is_recoverable: true, retry_after_ms: None }
+fn failure(code: ErrorCode) -> ErrorResponse {
+    ErrorResponse::new(code, "it failed")
 }
 
 #[test]
@@ -69,10 +73,10 @@ fn nothing_runs_before_the_record_is_durable() {
     table.create(at(0), new_job(1, &me, exact(1))).unwrap();
     assert_eq!(drain(&mut table), [Output::Persist(id(1))]);
     assert!(table.job(id(1)).is_none(), "invisible until stored");
-    assert_eq!(table.find(&me, "r1", "{}"), Err(JobError::Storing));
+    assert_eq!(table.find(&me, &rid(1), "{}"), Err(JobError::Storing));
     table.not_stored(id(1));
     assert_eq!(drain(&mut table), [Output::Forget(id(1))]);
-    assert_eq!(table.find(&me, "r1", "{}"), Ok(None));
+    assert_eq!(table.find(&me, &rid(1), "{}"), Ok(None));
     table.create(at(0), new_job(1, &me, exact(1))).unwrap();
     table.stored(at(0), id(1));
     assert_eq!(drain(&mut table), [Output::Persist(id(1)), Output::Start(id(1)), Output::Changed(id(1))]);
@@ -81,55 +85,59 @@ fn nothing_runs_before_the_record_is_durable() {
 #[test]
 fn a_request_id_names_one_request_of_one_principal() {
     let (mut table, me) = running();
-    assert_eq!(table.find(&me, "r1", "{}"), Ok(Some(id(1))));
-    assert_eq!(table.find(&me, "r1", "{\"a\":1}"), Err(JobError::RequestIdConflict));
-    assert_eq!(table.find(&Principal::new("bob"), "r1", "{}"), Ok(None));
+    assert_eq!(table.find(&me, &rid(1), "{}"), Ok(Some(id(1))));
+    assert_eq!(table.find(&me, &rid(1), "{\"a\":1}"), Err(JobError::RequestIdConflict));
+    assert_eq!(table.find(&Principal::new("bob"), &rid(1), "{}"), Ok(None));
     table.finished(at(10), id(1), 1_000);
     table.tick(at(10 + 86_400_000));
-    assert_eq!(table.find(&me, "r1", "{}"), Err(JobError::Expired));
+    assert_eq!(table.find(&me, &rid(1), "{}"), Err(JobError::Expired));
 }
 
 #[test]
 fn states_allow_what_section_8_1_says() {
-    type Ask = fn(&mut JobTable, Now, &Principal, JobId) -> Result<(), JobError>;
+    type Ask = fn(&mut JobTable, Now, &Principal, DownloadId) -> Result<(), JobError>;
     let (pause, resume, cancel): (Ask, Ask, Ask) = (JobTable::pause, JobTable::resume, JobTable::cancel);
     let over = |state| Err(JobError::InvalidState { state });
     for (state, asks) in [
         (
-            State::Completed,
+            JobState::Completed,
             [
-                (pause, over(State::Completed)),
-                (resume, over(State::Completed)),
-                (cancel, over(State::Completed)),
+                (pause, over(JobState::Completed)),
+                (resume, over(JobState::Completed)),
+                (cancel, over(JobState::Completed)),
             ],
         ),
         (
-            State::Cancelled,
-            [(pause, over(State::Cancelled)), (resume, over(State::Cancelled)), (cancel, Ok(()))],
+            JobState::Cancelled,
+            [(pause, over(JobState::Cancelled)), (resume, over(JobState::Cancelled)), (cancel, Ok(()))],
         ),
         (
-            State::Failed,
-            [(pause, over(State::Failed)), (resume, over(State::Failed)), (cancel, over(State::Failed))],
+            JobState::Failed,
+            [
+                (pause, over(JobState::Failed)),
+                (resume, over(JobState::Failed)),
+                (cancel, over(JobState::Failed)),
+            ],
         ),
-        (State::Paused, [(pause, Ok(())), (resume, Ok(())), (cancel, Ok(()))]),
-        (State::Generating, [(pause, Ok(())), (resume, Ok(())), (cancel, Ok(()))]),
+        (JobState::Paused, [(pause, Ok(())), (resume, Ok(())), (cancel, Ok(()))]),
+        (JobState::Generating, [(pause, Ok(())), (resume, Ok(())), (cancel, Ok(()))]),
     ] {
         for (n, (ask, want)) in asks.into_iter().enumerate() {
             let (mut table, me) = running();
             match state {
-                State::Completed => table.finished(at(1), id(1), 1_000),
-                State::Cancelled => table.cancel(at(1), &me, id(1)).unwrap(),
-                State::Failed => table.failed(at(1), id(1), failure("SOURCE_CHANGED"), false),
-                State::Paused => {
+                JobState::Completed => table.finished(at(1), id(1), 1_000),
+                JobState::Cancelled => table.cancel(at(1), &me, id(1)).unwrap(),
+                JobState::Failed => table.failed(at(1), id(1), failure(ErrorCode::SourceChanged), false),
+                JobState::Paused => {
                     table.pause(at(1), &me, id(1)).unwrap();
                     table.stopped(at(1), id(1));
                 }
                 _ => {}
             }
             assert_eq!(table.job(id(1)).unwrap().state(), state);
-            assert_eq!(ask(&mut table, at(2), &me, id(1)), want, "{state}, request {n}");
+            assert_eq!(ask(&mut table, at(2), &me, id(1)), want, "{state:?}, request {n}");
             let stranger = Principal::new("bob");
-            assert_eq!(ask(&mut table, at(2), &stranger, id(1)), Err(JobError::NotFound), "{state}");
+            assert_eq!(ask(&mut table, at(2), &stranger, id(1)), Err(JobError::NotFound), "{state:?}");
         }
     }
 }
@@ -147,7 +155,7 @@ fn a_pause_takes_effect_when_the_run_has_stopped() {
     table.stopped(at(650), id(1));
     assert_eq!(drain(&mut table), [Output::Persist(id(1)), Output::Changed(id(1))]);
     let progress = table.job(id(1)).unwrap().progress();
-    assert_eq!((progress.state, progress.rows, progress.remaining_s), (State::Paused, 400, -1.0));
+    assert_eq!((progress.state, progress.rows, progress.remaining_s), (JobState::Paused, 400, -1.0));
     assert_eq!(table.active_len(), 0);
     table.resume(at(700), &me, id(1)).unwrap();
     assert!(drain(&mut table).contains(&Output::Start(id(1))));
@@ -161,7 +169,7 @@ fn a_resume_during_a_pause_queues_again() {
     drain(&mut table);
     table.stopped(at(3), id(1));
     assert!(drain(&mut table).contains(&Output::Start(id(1))));
-    assert_eq!(table.job(id(1)).unwrap().state(), State::Generating);
+    assert_eq!(table.job(id(1)).unwrap().state(), JobState::Generating);
 }
 
 #[test]
@@ -182,7 +190,7 @@ fn a_deleted_job_is_gone_at_once_and_cleaned_up_later() {
     assert!(drain(&mut table).contains(&Output::Forget(id(1))));
     assert!(table.job(id(1)).is_none());
     assert_eq!(table.delete(at(1), &me, id(1)), Err(JobError::NotFound));
-    assert_eq!(table.find(&me, "r1", "{}"), Ok(None), "the request id is free");
+    assert_eq!(table.find(&me, &rid(1), "{}"), Ok(None), "the request id is free");
     table.progress(at(2), id(1), 5, 5, 5);
     table.finished(at(3), id(1), 1_000);
     assert_eq!(drain(&mut table), [Output::DeleteFiles(id(1))]);
@@ -194,7 +202,7 @@ fn failures_that_may_pass_are_retried_after_1_2_and_4_seconds() {
     let (mut table, _) = running();
     let mut now = 0;
     for wait in [1_000, 2_000, 4_000] {
-        table.failed(at(now), id(1), failure("SOURCE_ERROR"), true);
+        table.failed(at(now), id(1), failure(ErrorCode::SourceError), true);
         assert_eq!(drain(&mut table), []);
         assert_eq!(table.next_tick_ms(at(now)), Some(wait));
         table.tick(at(now + wait - 1));
@@ -202,23 +210,26 @@ fn failures_that_may_pass_are_retried_after_1_2_and_4_seconds() {
         now += wait;
         table.tick(at(now));
         assert_eq!(drain(&mut table), [Output::Start(id(1))]);
-        assert_eq!(table.job(id(1)).unwrap().state(), State::Generating);
+        assert_eq!(table.job(id(1)).unwrap().state(), JobState::Generating);
     }
-    table.failed(at(now), id(1), failure("SOURCE_ERROR"), true);
+    table.failed(at(now), id(1), failure(ErrorCode::SourceError), true);
     assert_eq!(
         drain(&mut table),
         [Output::Persist(id(1)), Output::DeleteFiles(id(1)), Output::Changed(id(1))]
     );
     let job = table.job(id(1)).unwrap();
-    assert_eq!((job.state(), job.record().failure.clone()), (State::Failed, Some(failure("SOURCE_ERROR"))));
+    assert_eq!(
+        (job.state(), job.record().failure.clone()),
+        (JobState::Failed, Some(failure(ErrorCode::SourceError)))
+    );
 }
 
 #[test]
 fn a_job_waiting_for_a_retry_pauses_at_once() {
     let (mut table, me) = running();
-    table.failed(at(0), id(1), failure("FILE_SYSTEM"), true);
+    table.failed(at(0), id(1), failure(ErrorCode::FileSystem), true);
     table.pause(at(1), &me, id(1)).unwrap();
-    assert_eq!(table.job(id(1)).unwrap().state(), State::Paused);
+    assert_eq!(table.job(id(1)).unwrap().state(), JobState::Paused);
     assert_eq!((table.active_len(), table.running().count()), (0, 0));
     drain(&mut table);
     table.tick(at(10_000));
@@ -242,7 +253,7 @@ fn files_then_records_are_dropped_by_wall_time() {
         drain(&mut table),
         [Output::Persist(id(1)), Output::DeleteFiles(id(1)), Output::Changed(id(1))]
     );
-    assert_eq!(table.job(id(1)).unwrap().state(), State::Expired);
+    assert_eq!(table.job(id(1)).unwrap().state(), JobState::Expired);
     table.tick(at(1_510));
     assert_eq!(drain(&mut table), [Output::Forget(id(1))]);
     assert_eq!((table.job(id(1)).is_none(), table.next_tick_ms(at(1_510))), (true, None));
@@ -254,9 +265,9 @@ fn a_job_paused_too_long_is_cancelled() {
     table.pause(at(0), &me, id(1)).unwrap();
     table.stopped(at(0), id(1));
     table.tick(at(604_800_000 - 1));
-    assert_eq!(table.job(id(1)).unwrap().state(), State::Paused);
+    assert_eq!(table.job(id(1)).unwrap().state(), JobState::Paused);
     table.tick(at(604_800_000));
-    assert_eq!(table.job(id(1)).unwrap().state(), State::Cancelled);
+    assert_eq!(table.job(id(1)).unwrap().state(), JobState::Cancelled);
 }
 
 #[test]
@@ -269,13 +280,13 @@ fn one_over_each_limit_is_refused() {
     }
     assert_eq!((table.active_len(), table.queued_len()), (2, 2));
     let refused = table.create(at(0), new_job(5, &me, exact(1))).unwrap_err();
-    assert_eq!((refused.code(), refused.retry_after_ms()), ("OVERLOADED", Some(RETRY)));
+    assert_eq!((refused.code(), refused.retry_after_ms()), (ErrorCode::Overloaded, Some(RETRY)));
     let parts = table.create(at(0), new_job(6, &me, exact(100_001))).unwrap_err();
     assert_eq!(parts, JobError::TooManyParts { parts: 1_001, max: 1_000 });
 
     let mut table = JobTable::new(Limits { jobs_max: 1, ..Limits::default() }, Retention::default());
     table.create(at(0), new_job(1, &me, exact(1))).unwrap();
-    assert_eq!(table.create(at(0), new_job(2, &me, exact(1))).unwrap_err().code(), "OVERLOADED");
+    assert_eq!(table.create(at(0), new_job(2, &me, exact(1))).unwrap_err().code(), ErrorCode::Overloaded);
 }
 
 const RETRY: u64 = 5_000;
@@ -325,15 +336,15 @@ fn a_new_process_goes_on_where_the_old_one_was() {
     assert!(drain(&mut table).contains(&Output::Stop(id(1))));
     table.stopped(at(1), id(1));
     let record = table.job(id(1)).unwrap().record().clone();
-    assert_eq!(record.state, State::Generating);
+    assert_eq!(record.state, JobState::Generating);
 
     let text = serde_json::to_string(&record).unwrap();
     let mut table = JobTable::new(Limits::default(), Retention::default());
     table.restore(at(5), serde_json::from_str(&text).unwrap());
     assert!(drain(&mut table).contains(&Output::Start(id(1))));
     let job = table.job(id(1)).unwrap();
-    assert_eq!((job.state(), job.record().restarts), (State::Generating, 1));
-    assert_eq!(table.find(&me, "r1", "{}"), Ok(Some(id(1))));
+    assert_eq!((job.state(), job.record().restarts), (JobState::Generating, 1));
+    assert_eq!(table.find(&me, &rid(1), "{}"), Ok(Some(id(1))));
 }
 
 #[test]
@@ -346,7 +357,7 @@ fn a_paused_job_stays_paused_in_a_new_process() {
     table.restore(at(5), record);
     assert_eq!(drain(&mut table), []);
     let job = table.job(id(1)).unwrap();
-    assert_eq!((job.state(), job.record().restarts), (State::Paused, 0));
+    assert_eq!((job.state(), job.record().restarts), (JobState::Paused, 0));
 }
 
 #[test]
@@ -368,7 +379,7 @@ fn lists_are_newest_first_and_paged() {
         after = Some(next);
     }
     assert_eq!(seen, [7, 6, 5, 3, 2, 1].map(id));
-    assert_eq!(table.list(&me, Some(State::Generating), None, 9).ids, [id(1)]);
+    assert_eq!(table.list(&me, Some(JobState::Generating), None, 9).ids, [id(1)]);
     assert_eq!(Cursor::parse("nonsense"), None);
 }
 
@@ -404,11 +415,11 @@ fn act() -> impl Strategy<Value = Act> {
 #[derive(Default)]
 struct World {
     now: u64,
-    running: HashSet<JobId>,
-    files: HashSet<JobId>,
-    records: HashSet<JobId>,
-    states: BTreeMap<JobId, State>,
-    owners: BTreeMap<JobId, Principal>,
+    running: HashSet<DownloadId>,
+    files: HashSet<DownloadId>,
+    records: HashSet<DownloadId>,
+    states: BTreeMap<DownloadId, JobState>,
+    owners: BTreeMap<DownloadId, Principal>,
 }
 
 impl World {
@@ -479,7 +490,7 @@ proptest! {
                 Act::Progress(n, rows) => table.progress(now, id(n), rows, rows, rows),
                 Act::Finish(n) => if world.running.remove(&id(n)) { table.finished(now, id(n), 50) },
                 Act::Fail(n, retry) => {
-                    if world.running.remove(&id(n)) { table.failed(now, id(n), failure("X"), retry) }
+                    if world.running.remove(&id(n)) { table.failed(now, id(n), failure(ErrorCode::SourceError), retry) }
                 }
                 Act::Pass(ms) => world.now += ms,
             }
@@ -489,32 +500,32 @@ proptest! {
             let states: BTreeMap<_, _> = (0..12).map(id).filter_map(|i| Some((i, table.job(i)?.state()))).collect();
             for (job, state) in &states {
                 let ok = match world.states.get(job) {
-                    Some(State::Completed) => matches!(state, State::Completed | State::Expired),
-                    Some(over) if over.is_over() => state == over,
-                    _ => *state != State::Expired || !world.states.contains_key(job),
+                    Some(JobState::Completed) => matches!(state, JobState::Completed | JobState::Expired),
+                    Some(over) if over.is_final() => state == over,
+                    _ => *state != JobState::Expired || !world.states.contains_key(job),
                 };
-                prop_assert!(ok || !world.records.contains(job), "{:?} became {}", world.states.get(job), state);
+                prop_assert!(ok || !world.records.contains(job), "{:?} became {:?}", world.states.get(job), state);
                 let has = world.files.contains(job);
                 match state {
-                    State::Completed | State::Generating => prop_assert!(has),
-                    State::Pending | State::Paused => {}
-                    _ => prop_assert!(!has, "files of a job that is {}", state),
+                    JobState::Completed | JobState::Generating => prop_assert!(has),
+                    JobState::Pending | JobState::Paused => {}
+                    _ => prop_assert!(!has, "files of a job that is {:?}", state),
                 }
-                prop_assert_eq!(*state == State::Pending, table.queue_position(*job).is_some());
+                prop_assert_eq!(*state == JobState::Pending, table.queue_position(*job).is_some());
             }
             let mut active: BTreeMap<&Principal, usize> = BTreeMap::new();
-            for (job, _) in states.iter().filter(|(_, s)| **s == State::Generating) {
+            for (job, _) in states.iter().filter(|(_, s)| **s == JobState::Generating) {
                 *active.entry(&world.owners[job]).or_default() += 1;
             }
             let total: usize = active.values().sum();
             prop_assert!(total <= 3 && active.values().all(|n| *n <= 2));
             prop_assert_eq!(total, table.active_len());
             if total < 3 {
-                let idle = states.iter().find(|(job, s)| **s == State::Pending
+                let idle = states.iter().find(|(job, s)| **s == JobState::Pending
                     && active.get(&world.owners[*job]).copied().unwrap_or(0) < 2);
                 prop_assert!(idle.is_none(), "a free slot and a job that may have it");
             }
-            prop_assert!(world.running.iter().all(|j| states.get(j) == Some(&State::Generating)));
+            prop_assert!(world.running.iter().all(|j| states.get(j) == Some(&JobState::Generating)));
             world.states = states;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use spandrel_jobs::JobError;
+use spandrel_jobs::{ErrorCode, ErrorResponse, JobError};
 
 /// A call to [`Jobs`](crate::Jobs) failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,12 +31,12 @@ impl JobsError {
     }
 
     /// The error code of the protocol (section 11).
-    pub const fn code(&self) -> &'static str {
+    pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(e) => e.code(),
-            Self::DiskFull => "OVERLOADED",
-            Self::ShuttingDown => "SHUTTING_DOWN",
-            Self::Locked | Self::Storage(_) => "FILE_SYSTEM",
+            Self::DiskFull => ErrorCode::Overloaded,
+            Self::ShuttingDown => ErrorCode::ShuttingDown,
+            Self::Locked | Self::Storage(_) => ErrorCode::FileSystem,
         }
     }
 
@@ -47,6 +47,16 @@ impl JobsError {
             Self::DiskFull => Some(60_000),
             Self::ShuttingDown => Some(5_000),
             Self::Locked | Self::Storage(_) => Some(10_000),
+        }
+    }
+}
+
+impl From<JobsError> for ErrorResponse {
+    fn from(error: JobsError) -> Self {
+        let response = Self::new(error.code(), error.to_string());
+        match error.retry_after_ms() {
+            Some(ms) => response.with_retry_after(ms),
+            None => response,
         }
     }
 }

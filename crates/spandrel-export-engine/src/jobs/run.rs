@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use spandrel_export::SourceError;
-use spandrel_jobs::{Failure, JobId, JobTable, Now, Record, Spec};
+use spandrel_jobs::{DownloadId, ErrorCode, ErrorResponse, JobTable, Now, Record, Spec};
 
 use super::Inner;
 use super::sink::{Event, PartSink};
@@ -81,7 +81,7 @@ pub(super) struct Running {
     is_counting: AtomicBool,
     bytes_before: AtomicU64,
     stalled: Mutex<Stalled>,
-    verdict: Mutex<Option<(Failure, bool)>>,
+    verdict: Mutex<Option<(ErrorResponse, bool)>>,
 }
 
 #[derive(Default)]
@@ -109,7 +109,7 @@ impl Running {
         self.count_control.stop();
     }
 
-    pub(super) fn report(&self, table: &mut JobTable, now: Now, id: JobId) {
+    pub(super) fn report(&self, table: &mut JobTable, now: Now, id: DownloadId) {
         let bytes = self.bytes_before.load(Ordering::Relaxed).saturating_add(self.control.bytes());
         table.progress(now, id, self.control.rows(), self.control.scanned(), bytes);
     }
@@ -130,12 +130,12 @@ impl Running {
         if seen != stalled.seen || !is_reading || stalled.since_ms.is_none() {
             *stalled = Stalled { seen, since_ms: Some(now.mono_ms) };
         } else if stalled.since_ms.is_some_and(|since| now.mono_ms.saturating_sub(since) >= timeout_ms) {
-            self.end(failure("TIMEOUT", "the source gave no rows for too long", true), true);
+            self.end(failure(ErrorCode::Timeout, "the source gave no rows for too long"), true);
         }
     }
 
     /// Stops the run as failed.
-    fn end(&self, failure: Failure, may_retry: bool) {
+    fn end(&self, failure: ErrorResponse, may_retry: bool) {
         self.verdict.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((failure, may_retry));
         self.stop();
     }
@@ -143,19 +143,19 @@ impl Running {
 
 impl Inner {
     /// Starts the thread of a run whose handle is in the table of runs already.
-    pub(super) fn start(self: &Arc<Self>, id: JobId) {
+    pub(super) fn start(self: &Arc<Self>, id: DownloadId) {
         let inner = Arc::clone(self);
         let thread = std::thread::Builder::new().name("job".into());
         if let Err(e) = thread.spawn(move || inner.run(id)) {
             tracing::error!(job = %id, error = %e, "no thread for a job");
             self.over(
                 id,
-                Err((failure("MEMORY_LIMIT", "no thread could be started for the download", true), true)),
+                Err((failure(ErrorCode::MemoryLimit, "no thread could be started for the download"), true)),
             );
         }
     }
 
-    fn run(self: Arc<Self>, id: JobId) {
+    fn run(self: Arc<Self>, id: DownloadId) {
         let handle = self.lock().running.get(&id).cloned();
         let spec = self.lock().table.record_to_store(id).map(|record| record.spec.clone());
         let (Some(handle), Some(spec)) = (handle, spec) else { return self.over(id, Ok(None)) };
@@ -165,20 +165,25 @@ impl Inner {
         let ended = match (ended, verdict) {
             (Ok(Ok(None)), Some(verdict)) => Err(verdict),
             (Ok(ended), _) => ended,
-            (Err(_), _) => Err((failure("INTERNAL", "the export failed unexpectedly", true), false)),
+            (Err(_), _) => Err((failure(ErrorCode::Internal, "the export failed unexpectedly"), false)),
         };
         self.over(id, ended);
     }
 
     /// `Ok(None)` when stopped, else the rows written or why not and whether to try again.
-    fn export(&self, id: JobId, spec: &Spec, handle: &Running) -> Result<Option<u64>, (Failure, bool)> {
+    fn export(
+        &self,
+        id: DownloadId,
+        spec: &Spec,
+        handle: &Running,
+    ) -> Result<Option<u64>, (ErrorResponse, bool)> {
         let dir = self.store.dir(id);
         let work = self.catalog.open(spec, &dir.join(SCRATCH)).map_err(|e| match e {
             WorkError::Source(e) => source_failure(&e),
             WorkError::Unfit(what) => {
                 tracing::warn!(job = %id, what, "an accepted job does not fit its data set any more");
                 (
-                    failure("SOURCE_CHANGED", "the data set changed since the download was accepted", false),
+                    failure(ErrorCode::SourceChanged, "the data set changed since the download was accepted"),
                     false,
                 )
             }
@@ -198,7 +203,7 @@ impl Inner {
         };
         let io = |e: std::io::Error| {
             tracing::warn!(job = %id, error = %e, "the files of a job failed");
-            (failure("FILE_SYSTEM", "the files of the download could not be written", true), true)
+            (failure(ErrorCode::FileSystem, "the files of the download could not be written"), true)
         };
         let (mut sink, from) =
             PartSink::open(dir, spec, self.config.limits.max_parts, &clock, &tell).map_err(io)?;
@@ -218,17 +223,18 @@ impl Inner {
                 Err(match e {
                     _ if sink.is_over_limit() => (too_many_parts(), false),
                     ExportError::Source(e) => source_failure(&e),
-                    ExportError::Sink(_) | ExportError::Scratch(_) => {
-                        (failure("FILE_SYSTEM", "the files of the download could not be written", true), true)
-                    }
-                    _ => (failure("INTERNAL", "the export failed unexpectedly", true), false),
+                    ExportError::Sink(_) | ExportError::Scratch(_) => (
+                        failure(ErrorCode::FileSystem, "the files of the download could not be written"),
+                        true,
+                    ),
+                    _ => (failure(ErrorCode::Internal, "the export failed unexpectedly"), false),
                 })
             }
         }
     }
 
     /// Reports the end of a run.
-    fn over(self: &Arc<Self>, id: JobId, ended: Result<Option<u64>, (Failure, bool)>) {
+    fn over(self: &Arc<Self>, id: DownloadId, ended: Result<Option<u64>, (ErrorResponse, bool)>) {
         self.change_over(id, |table, now, running| {
             if let Some(running) = running {
                 running.report(table, now, id);
@@ -241,7 +247,11 @@ impl Inner {
         });
     }
 
-    fn change_over(self: &Arc<Self>, id: JobId, step: impl FnOnce(&mut JobTable, Now, Option<&Running>)) {
+    fn change_over(
+        self: &Arc<Self>,
+        id: DownloadId,
+        step: impl FnOnce(&mut JobTable, Now, Option<&Running>),
+    ) {
         let now = self.now();
         let mut shared = self.lock();
         let running = shared.running.remove(&id);
@@ -257,7 +267,7 @@ impl Inner {
     }
 
     /// Counts the rows of a job beside its run.
-    pub(super) fn count(self: &Arc<Self>, id: JobId, running: Arc<Running>) {
+    pub(super) fn count(self: &Arc<Self>, id: DownloadId, running: Arc<Running>) {
         let inner = Arc::clone(self);
         let count = move || {
             let Some(work) = running.work.get() else { return };
@@ -278,27 +288,22 @@ impl Inner {
     }
 }
 
-fn failure(code: &str, message: &str, is_recoverable: bool) -> Failure {
-    Failure {
-        code: code.into(),
-        message: message.into(),
-        is_recoverable,
-        retry_after_ms: is_recoverable.then_some(5_000),
-    }
+fn failure(code: ErrorCode, message: &str) -> ErrorResponse {
+    ErrorResponse::new(code, message).with_retry_after(5_000)
 }
 
-fn too_many_parts() -> Failure {
-    failure("LIMIT_EXCEEDED", "the download has more files than a job may have; ask for larger files", false)
+fn too_many_parts() -> ErrorResponse {
+    failure(ErrorCode::LimitExceeded, "the download has more files than a job may have; ask for larger files")
 }
 
-fn source_failure(e: &SourceError) -> (Failure, bool) {
+fn source_failure(e: &SourceError) -> (ErrorResponse, bool) {
     match e {
         SourceError::Changed { .. } => {
-            (failure("SOURCE_CHANGED", "the data set changed since the download was accepted", false), false)
+            (failure(ErrorCode::SourceChanged, "the data set changed since the download was accepted"), false)
         }
         SourceError::Invalid { .. } => {
-            (failure("SOURCE_ERROR", "the data set holds something its schema does not allow", true), false)
+            (failure(ErrorCode::SourceError, "the data set holds something its schema does not allow"), false)
         }
-        _ => (failure("SOURCE_ERROR", "the data set could not be read", true), true),
+        _ => (failure(ErrorCode::SourceError, "the data set could not be read"), true),
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use spandrel_jobs::{Failure, JobId, PartFile, Record, State};
+use spandrel_jobs::{DownloadId, ErrorCode, ErrorResponse, JobState, PartFile, Record};
 
 use super::JobsError;
 
@@ -24,8 +24,8 @@ const LOCKS: usize = 16;
 pub(crate) struct Store {
     jobs: PathBuf,
     locks: [Mutex<()>; LOCKS],
-    /// Held as long as the store lives.
-    _lock: File,
+    /// Held until [`Store::release`], or as long as the store lives.
+    lock: File,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,11 +41,11 @@ impl Store {
         fs::create_dir_all(&jobs).map_err(JobsError::storage)?;
         let lock = File::create(state_dir.join("lock")).map_err(JobsError::storage)?;
         lock.try_lock().map_err(|_| JobsError::Locked)?;
-        let store = Self { jobs, locks: Default::default(), _lock: lock };
+        let store = Self { jobs, locks: Default::default(), lock };
         let mut records = Vec::new();
         for entry in fs::read_dir(&store.jobs).map_err(JobsError::storage)? {
             let entry = entry.map_err(JobsError::storage)?;
-            let id = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok());
+            let id = entry.file_name().to_str().and_then(|name| name.parse::<DownloadId>().ok());
             match id.map(|id| store.read(id)) {
                 Some(Ok(Some(record))) => records.push(record),
                 // Damage is for people to look at, never silently deleted.
@@ -58,7 +58,12 @@ impl Store {
         Ok((store, records))
     }
 
-    pub(crate) fn dir(&self, id: JobId) -> PathBuf {
+    /// Lets another process have the directory; nothing may be written any more.
+    pub(crate) fn release(&self) {
+        let _ = self.lock.unlock();
+    }
+
+    pub(crate) fn dir(&self, id: DownloadId) -> PathBuf {
         self.jobs.join(id.to_string())
     }
 
@@ -67,7 +72,7 @@ impl Store {
     }
 
     /// Writes what `newest` gives, when it gives something: written whole or not at all, on disk on return.
-    pub(crate) fn write(&self, id: JobId, newest: impl FnOnce() -> Option<Record>) -> io::Result<()> {
+    pub(crate) fn write(&self, id: DownloadId, newest: impl FnOnce() -> Option<Record>) -> io::Result<()> {
         let _guard = self.guard(id);
         let Some(record) = newest() else { return Ok(()) };
         let dir = self.dir(id);
@@ -80,7 +85,7 @@ impl Store {
     }
 
     /// Deletes all but the record.
-    pub(crate) fn delete_files(&self, id: JobId) {
+    pub(crate) fn delete_files(&self, id: DownloadId) {
         let _guard = self.guard(id);
         let dir = self.dir(id);
         if !dir.join(RECORD).exists() {
@@ -94,7 +99,7 @@ impl Store {
     }
 
     /// Deletes the record first, so that a crash leaves leftovers, not half a job.
-    pub(crate) fn forget(&self, id: JobId) {
+    pub(crate) fn forget(&self, id: DownloadId) {
         let _guard = self.guard(id);
         let dir = self.dir(id);
         if dir.exists() {
@@ -104,7 +109,7 @@ impl Store {
         }
     }
 
-    fn guard(&self, id: JobId) -> Option<std::sync::MutexGuard<'_, ()>> {
+    fn guard(&self, id: DownloadId) -> Option<std::sync::MutexGuard<'_, ()>> {
         use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
         let at = usize::try_from(hash % 16).unwrap_or_default();
@@ -112,7 +117,7 @@ impl Store {
     }
 
     /// `None` when there is no record.
-    fn read(&self, id: JobId) -> io::Result<Option<Record>> {
+    fn read(&self, id: DownloadId) -> io::Result<Option<Record>> {
         let dir = self.dir(id);
         let text = match fs::read(dir.join(RECORD)) {
             Ok(text) => text,
@@ -130,17 +135,13 @@ impl Store {
         let logged = read_parts(&dir);
         record.parts = logged.into_iter().filter(|part| self.has_part(&record, part)).collect();
         let rows: u64 = record.parts.iter().map(|part| part.rows).sum();
-        if record.state == State::Completed && rows != record.total.rows {
-            record.state = State::Failed;
+        if record.state == JobState::Completed && rows != record.total.rows {
+            record.state = JobState::Failed;
             record.parts.clear();
-            record.failure = Some(Failure {
-                code: "FILE_SYSTEM".into(),
-                message: "files of the finished download are missing".into(),
-                is_recoverable: true,
-                retry_after_ms: Some(1_000),
-            });
+            let message = "files of the finished download are missing";
+            record.failure = Some(ErrorResponse::new(ErrorCode::FileSystem, message));
         }
-        if record.state != State::Completed {
+        if record.state != JobState::Completed {
             // What a run that continues will say of itself.
             record.rows = rows.max(read_checkpoint(&dir).map_or(0, |at| at.rows));
         }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use spandrel_export::SourceError;
-use spandrel_jobs::{JobId, Principal, Progress, Record, Spec, State, Total};
+use spandrel_jobs::{
+    DownloadId, ErrorCode, JobState, Principal, Progress, Record, RequestId, Spec, Total, UtcOffset,
+};
 
 use super::*;
 use crate::{Checkpoint, Control, ExportError, Part, Sink, Summary};
@@ -23,7 +25,7 @@ struct Numbers {
     /// The run waits before row `n` until `n` is allowed.
     allowed: Mutex<u64>,
     moved: Condvar,
-    /// Failures still to come, one a run, after `fail_at` rows.
+    /// ErrorResponses still to come, one a run, after `fail_at` rows.
     failures: AtomicU32,
     fail_at: u64,
     restart_at: Option<u64>,
@@ -59,7 +61,7 @@ impl Numbers {
     /// There were two runs, and the second began at a checkpoint of the first, at `row` or later.
     fn went_on_after(&self, row: u64) {
         let from = self.seen_from.lock().unwrap().clone();
-        assert!(from.len() == 2 && from[1] >= row && from[1] % CHUNK == 0, "{from:?}");
+        assert!(from.len() == 2 && from[1] >= row && from[1].is_multiple_of(CHUNK), "{from:?}");
     }
 
     fn wait_for(&self, row: u64, control: &Control) -> Result<(), ExportError> {
@@ -163,7 +165,7 @@ impl Catalog for Shelf {
 /// Open jobs and a bell that rings when one changes.
 struct Bench {
     jobs: Jobs,
-    bell: mpsc::Receiver<JobId>,
+    bell: mpsc::Receiver<DownloadId>,
 }
 
 impl Bench {
@@ -209,8 +211,8 @@ impl Bench {
     }
 }
 
-fn id(n: u8) -> JobId {
-    JobId::from_random([n; 16])
+fn id(n: u8) -> DownloadId {
+    DownloadId::from_bytes([n; 16])
 }
 
 fn me() -> Principal {
@@ -220,7 +222,7 @@ fn me() -> Principal {
 fn request(n: u8, rows: u64, per_part: u64) -> JobRequest {
     JobRequest {
         principal: me(),
-        request_id: format!("r{n}"),
+        request_id: RequestId::parse(&format!("r{n}")).unwrap(),
         spec: Spec {
             dataset: "numbers".into(),
             snapshot: "v1".into(),
@@ -228,7 +230,7 @@ fn request(n: u8, rows: u64, per_part: u64) -> JobRequest {
             format: "csv".into(),
             codec: None,
             formula_guard: false,
-            time_zone: "Z".into(),
+            time_zone: UtcOffset::Zulu,
             file_stem: "numbers_a_b".into(),
             file_suffix: ".csv".into(),
             content_type: "text/csv; charset=utf-8".into(),
@@ -248,7 +250,7 @@ fn a_finished_job_has_its_files_and_survives() {
     let numbers = Numbers::new(95);
     let bench = Bench::open(dir.path(), &numbers);
     assert_eq!(bench.create(1, request(1, 95, 40)), Accepted { id: id(1), is_duplicate: false });
-    let record = bench.until(1, |r| r.state == State::Completed);
+    let record = bench.until(1, |r| r.state == JobState::Completed);
     assert_eq!(bench.files(1), expected(95, 40));
     for (part, text) in record.parts.iter().zip(expected(95, 40)) {
         let sha: String = Sha256::digest(&text).iter().map(|b| format!("{b:02x}")).collect();
@@ -290,16 +292,16 @@ fn a_pause_stops_rows_and_a_resume_goes_on_with_the_same_bytes() {
     bench.create(1, request(1, 300, 100));
     bench.until(1, |r| !r.parts.is_empty());
     bench.jobs.pause(&me(), id(1)).unwrap();
-    assert_eq!(bench.record(1).state, State::Paused);
+    assert_eq!(bench.record(1).state, JobState::Paused);
     numbers.allow(u64::MAX);
     assert_eq!(bench.record(1).parts.len(), 1, "nobody writes any more");
     bench.jobs.pause(&me(), id(1)).unwrap();
     bench.jobs.resume(&me(), id(1)).unwrap();
-    bench.until(1, |r| r.state == State::Completed);
+    bench.until(1, |r| r.state == JobState::Completed);
     assert_eq!(bench.files(1), expected(300, 100));
     numbers.went_on_after(100);
     let refused = bench.jobs.pause(&me(), id(1)).unwrap_err();
-    assert_eq!(refused.code(), "INVALID_STATE");
+    assert_eq!(refused.code().as_str(), "INVALID_STATE");
 }
 
 #[test]
@@ -309,7 +311,7 @@ fn a_cancelled_job_leaves_only_its_record() {
     bench.create(1, request(1, 300, 100));
     bench.until(1, |r| !r.parts.is_empty());
     bench.jobs.cancel(&me(), id(1)).unwrap();
-    assert_eq!(bench.record(1).state, State::Cancelled);
+    assert_eq!(bench.record(1).state, JobState::Cancelled);
     assert!(bench.jobs.shutdown(Duration::from_secs(10)));
     let left: Vec<_> = fs::read_dir(dir.path().join("jobs").join(id(1).to_string()))
         .unwrap()
@@ -338,11 +340,11 @@ fn a_stopped_server_goes_on_with_the_same_bytes() {
     bench.create(1, request(1, 300, 100));
     bench.until(1, |r| !r.parts.is_empty());
     assert!(bench.jobs.shutdown(Duration::from_secs(10)));
-    assert_eq!(bench.jobs.create(id(2), request(2, 1, 1)).unwrap_err().code(), "SHUTTING_DOWN");
+    assert_eq!(bench.jobs.create(id(2), request(2, 1, 1)).unwrap_err().code().as_str(), "SHUTTING_DOWN");
     drop(bench);
     numbers.allow(u64::MAX);
     let bench = Bench::open(dir.path(), &numbers);
-    let record = bench.until(1, |r| r.state == State::Completed);
+    let record = bench.until(1, |r| r.state == JobState::Completed);
     assert_eq!((record.restarts, bench.files(1)), (1, expected(300, 100)));
     numbers.went_on_after(100);
 }
@@ -374,7 +376,7 @@ fn a_crash_at_any_row_ends_in_the_same_bytes() {
         let crashed = dir.path().join(format!("crash-{at}"));
         copy(&dir.path().join("first"), &crashed);
         let later = Bench::open(&crashed, &Numbers::new(120));
-        let record = later.until(1, |r| r.state == State::Completed);
+        let record = later.until(1, |r| r.state == JobState::Completed);
         assert_eq!((record.restarts, later.files(1)), (1, expected(120, 50)), "crash about row {at}");
     }
     assert!(job.join("record.json").exists());
@@ -419,7 +421,7 @@ fn damage_at_the_edges_of_a_crash_is_repaired() {
         assert!(job.join(format!("{part2}.tmp")).exists());
         damage(&job);
         let later = Bench::open(&crashed, &Numbers::new(300));
-        later.until(1, |r| r.state == State::Completed);
+        later.until(1, |r| r.state == JobState::Completed);
         assert_eq!(later.files(1), expected(300, 100), "{name}");
         let left = fs::read_dir(job)
             .unwrap()
@@ -434,7 +436,7 @@ fn a_part_finished_after_the_checkpoint_stays_finished() {
     let numbers = Numbers::held_at(300, 95);
     let bench = Bench::open(&dir.path().join("first"), &numbers);
     bench.create(1, request(1, 300, 100));
-    bench.until(1, |r| r.state == State::Generating);
+    bench.until(1, |r| r.state == JobState::Generating);
     bench.jobs.pause(&me(), id(1)).unwrap();
     let checkpoint = dir.path().join("first/jobs").join(id(1).to_string()).join("checkpoint.json");
     let kept = fs::read(&checkpoint);
@@ -453,7 +455,7 @@ fn a_part_finished_after_the_checkpoint_stays_finished() {
     let later = Bench::open(&crashed, &held);
     assert_eq!(later.record(1).parts.len(), 1, "listed from the start");
     held.allow(u64::MAX);
-    later.until(1, |r| r.state == State::Completed);
+    later.until(1, |r| r.state == JobState::Completed);
     assert_eq!(later.files(1), expected(300, 100));
 }
 
@@ -467,14 +469,14 @@ fn a_source_that_fails_for_a_while_is_tried_again() {
     config.limits.retry_delay_ms = 1;
     let bench = Bench::open_with(config, &numbers);
     bench.create(1, request(1, 100, 100));
-    bench.until(1, |r| r.state == State::Completed);
+    bench.until(1, |r| r.state == JobState::Completed);
     assert_eq!(bench.files(1), expected(100, 100));
     assert_eq!(numbers.seen_from.lock().unwrap().len(), 4, "three retries");
 
     numbers.failures.store(4, Ordering::Relaxed);
     bench.create(2, request(2, 100, 100));
-    let record = bench.until(2, |r| r.state == State::Failed);
-    assert_eq!(record.failure.unwrap().code, "SOURCE_ERROR");
+    let record = bench.until(2, |r| r.state == JobState::Failed);
+    assert_eq!(record.failure.unwrap().code, ErrorCode::SourceError);
 }
 
 #[test]
@@ -484,8 +486,8 @@ fn a_source_that_changed_fails_the_job_at_once() {
     let mut request = request(1, 5, 5);
     request.spec.snapshot = "gone".into();
     bench.create(1, request);
-    let failure = bench.until(1, |r| r.state == State::Failed).failure.unwrap();
-    assert_eq!((failure.code.as_str(), failure.is_recoverable), ("SOURCE_CHANGED", false));
+    let failure = bench.until(1, |r| r.state == JobState::Failed).failure.unwrap();
+    assert_eq!((failure.code.as_str(), failure.recoverable), ("SOURCE_CHANGED", false));
 }
 
 #[test]
@@ -495,7 +497,7 @@ fn rows_out_of_order_void_what_was_written() {
     numbers.restart_at = Some(120);
     let bench = Bench::open(dir.path(), &Arc::new(numbers));
     bench.create(1, request(1, 130, 50));
-    bench.until(1, |r| r.state == State::Completed);
+    bench.until(1, |r| r.state == JobState::Completed);
     assert_eq!(bench.files(1), expected(130, 50));
 }
 
@@ -508,8 +510,8 @@ fn a_job_of_unknown_size_stops_at_the_part_limit() {
     let mut unknown = request(1, 40, 10);
     unknown.total.is_exact = false;
     bench.create(1, unknown);
-    let failure = bench.until(1, |r| r.state == State::Failed).failure.unwrap();
-    assert_eq!(failure.code, "LIMIT_EXCEEDED");
+    let failure = bench.until(1, |r| r.state == JobState::Failed).failure.unwrap();
+    assert_eq!(failure.code.as_str(), "LIMIT_EXCEEDED");
 }
 
 #[test]
@@ -521,9 +523,9 @@ fn rows_are_counted_beside_a_long_run() {
     unknown.total.is_exact = false;
     bench.create(1, unknown);
     let record = bench.until(1, |r| r.total.is_exact);
-    assert_eq!((record.total.rows, record.state), (40, State::Generating));
+    assert_eq!((record.total.rows, record.state), (40, JobState::Generating));
     numbers.allow(u64::MAX);
-    bench.until(1, |r| r.state == State::Completed);
+    bench.until(1, |r| r.state == JobState::Completed);
     assert_eq!((bench.progress(1).percent, numbers.counted.load(Ordering::Relaxed)), (100.0, 1));
 }
 
@@ -573,7 +575,7 @@ fn a_nearly_full_disk_refuses_new_jobs() {
     config.free_bytes_min = Some(u64::MAX);
     let bench = Bench::open_with(config, &Numbers::new(5));
     let refused = bench.jobs.create(id(1), request(1, 5, 5)).unwrap_err();
-    assert_eq!((refused.code(), refused.retry_after_ms().is_some()), ("OVERLOADED", true));
+    assert_eq!((refused.code().as_str(), refused.retry_after_ms().is_some()), ("OVERLOADED", true));
     assert!(bench.jobs.storage_warning().is_some());
 }
 
@@ -583,11 +585,11 @@ fn a_record_that_cannot_be_written_is_not_a_job() {
     let bench = Bench::open(dir.path(), &Numbers::new(5));
     fs::remove_dir_all(dir.path().join("jobs")).unwrap();
     let refused = bench.jobs.create(id(1), request(1, 5, 5)).unwrap_err();
-    assert_eq!(refused.code(), "FILE_SYSTEM");
+    assert_eq!(refused.code().as_str(), "FILE_SYSTEM");
     assert!(bench.jobs.read(JobTable::is_empty));
     fs::create_dir(dir.path().join("jobs")).unwrap();
     bench.create(1, request(1, 5, 5));
-    bench.until(1, |r| r.state == State::Completed);
+    bench.until(1, |r| r.state == JobState::Completed);
 }
 
 #[test]
@@ -597,8 +599,8 @@ fn a_run_without_rows_for_too_long_times_out() {
     (config.source_timeout_ms, config.limits.retries_max) = (100, 0);
     let bench = Bench::open_with(config, &Numbers::held_at(50, 20));
     bench.create(1, request(1, 50, 50));
-    let failure = bench.until(1, |r| r.state == State::Failed).failure.unwrap();
-    assert_eq!(failure.code, "TIMEOUT");
+    let failure = bench.until(1, |r| r.state == JobState::Failed).failure.unwrap();
+    assert_eq!(failure.code.as_str(), "TIMEOUT");
 }
 
 #[test]
@@ -610,12 +612,12 @@ fn a_sink_error_is_a_file_error() {
     let bench = Bench::open_with(config, &numbers);
     bench.create(1, request(1, 300, 100));
     let job = dir.path().join("jobs").join(id(1).to_string());
-    bench.until(1, |r| r.state == State::Generating);
+    bench.until(1, |r| r.state == JobState::Generating);
     while !job.join("numbers_a_b-part00001.csv.tmp").exists() {
         std::thread::yield_now();
     }
     fs::remove_file(job.join("numbers_a_b-part00001.csv.tmp")).unwrap();
     numbers.allow(u64::MAX);
-    let failure = bench.until(1, |r| r.state == State::Failed).failure.unwrap();
-    assert_eq!(failure.code, "FILE_SYSTEM");
+    let failure = bench.until(1, |r| r.state == JobState::Failed).failure.unwrap();
+    assert_eq!(failure.code.as_str(), "FILE_SYSTEM");
 }
