@@ -1,0 +1,549 @@
+//! One connection of a client: its messages in, texts and commands out.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use serde_json::value::RawValue;
+use spandrel_download_protocol::{
+    ClientEvent, CloseCode, ConnectionHealth, DownloadError, DownloadId, DownloadRequest, ErrorCode,
+    ErrorResponse, EventData, Health, HealthKind, JobRef, JobState, Message, ProgressUpdate, Refusal,
+    RequestId, Scope, ServerEvent, SessionState, StatusCheck, SystemHealth, canonical_json, parse_message,
+    write_message,
+};
+use spandrel_jobs::{Job, JobTable, Now};
+
+use crate::policy::{Batch, Bucket, Refusals};
+use crate::{SessionConfig, Urls, view};
+
+/// Refusals are counted over this long.
+const REFUSAL_WINDOW_MS: u64 = 60_000;
+/// A `status:update` keeps this much of a message for everything but its jobs.
+const STATUS_SLACK_BYTES: usize = 4_096;
+
+/// What a conversation looks at while it answers.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// Every job.
+    pub table: &'a JobTable,
+    /// Where files are fetched.
+    pub urls: &'a dyn Urls,
+    /// How the server is.
+    pub health: &'a SystemHealth,
+}
+
+impl std::fmt::Debug for World<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("health", &self.health).finish_non_exhaustive()
+    }
+}
+
+/// Work for the driver, to be done in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Send this message.
+    Send(String),
+    /// Send a ping of the transport, if it has such a thing.
+    Ping,
+    /// Carry out, one after another, and give the result to [`Conversation::done`].
+    Do(Command),
+    /// Tell [`Conversation::job`] of every change of this job from now on, and call it once at once: the job may
+    /// have changed just before.
+    Follow(DownloadId),
+    /// Changes of this job are of no interest any more.
+    Unfollow(DownloadId),
+    /// Say goodbye. Nothing follows.
+    Close(CloseCode, &'static str),
+}
+
+/// Something that may take a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// Of the message that asks for it.
+    pub request_id: RequestId,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What a client asks of the job service.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// Make a job, or find the one this request made before.
+    Create {
+        /// The request, its shape checked, its names not.
+        request: Box<DownloadRequest>,
+        /// One text for all spellings of the same request.
+        canonical: String,
+    },
+    /// Pause; done when no more rows are written.
+    Pause(DownloadId),
+    /// Queue again.
+    Resume(DownloadId),
+    /// End.
+    Cancel(DownloadId),
+}
+
+/// How a command went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// There is a job for the request.
+    Created {
+        /// Which.
+        id: DownloadId,
+        /// It was there before.
+        is_duplicate: bool,
+    },
+    /// The job was told.
+    Told(DownloadId),
+}
+
+/// The server's half of one connection. Drain [`poll`](Self::poll) to `None` after each call.
+#[derive(Debug)]
+pub struct Conversation {
+    config: SessionConfig,
+    attachments: HashMap<DownloadId, Attachment>,
+    batch: Batch,
+    bucket: Bucket,
+    refusals: Refusals,
+    commands: usize,
+    own_ids: u64,
+    heard: Now,
+    ping_at_ms: u64,
+    over_since_ms: Option<u64>,
+    is_closed: bool,
+    out: VecDeque<Output>,
+}
+
+/// A subscription to a job's events.
+#[derive(Debug)]
+struct Attachment {
+    request_id: RequestId,
+    state: JobState,
+    sent: Option<ProgressUpdate>,
+}
+
+impl Conversation {
+    /// Begins with the hello.
+    pub fn new(now: Now, config: SessionConfig, health: &SystemHealth) -> Self {
+        let limits = &config.limits;
+        let hello = ConnectionHealth::Hello {
+            server_time: now.wall_ms,
+            session_id: config.session_id.clone(),
+            protocol: config.protocol.clone(),
+            heartbeat_interval_ms: limits.heartbeat_interval_ms,
+            heartbeat_timeout_ms: limits.heartbeat_timeout_ms,
+            max_message_bytes: u64::try_from(limits.protocol.message_bytes_max).unwrap_or(u64::MAX),
+            features: config.features.clone(),
+            system_health: health.clone(),
+            server_nonce: None,
+        };
+        let mut conversation = Self {
+            attachments: HashMap::new(),
+            batch: Batch::default(),
+            bucket: Bucket::new(now.mono_ms, limits.messages_per_s, limits.message_burst),
+            refusals: Refusals::default(),
+            commands: 0,
+            own_ids: 0,
+            heard: now,
+            ping_at_ms: now.mono_ms.saturating_add(limits.heartbeat_interval_ms),
+            over_since_ms: None,
+            is_closed: false,
+            out: VecDeque::new(),
+            config,
+        };
+        let id = conversation.own_id();
+        conversation.send(now, ServerEvent::ConnectionHealth, &id, &hello);
+        conversation
+    }
+
+    /// The next piece of work.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Something came from the peer, whatever it was.
+    pub fn heard(&mut self, now: Now) {
+        self.heard = now;
+    }
+
+    /// A message came.
+    pub fn message(&mut self, now: Now, world: World<'_>, text: &str) {
+        self.heard(now);
+        if self.is_closed {
+            return;
+        }
+        let limits = self.config.limits.protocol.clone();
+        match parse_message(text, &limits) {
+            Err(refusal) => self.refuse(now, refusal),
+            Ok(message) => match self.bucket.take(now.mono_ms) {
+                Err(wait_ms) => {
+                    let error = ErrorResponse::new(ErrorCode::RateLimited, "too many messages; slow down");
+                    let error = error.with_retry_after(wait_ms);
+                    self.send(now, ServerEvent::SystemError, &message.request_id, &error);
+                }
+                Ok(()) => match message.known_event() {
+                    Err(refusal) => self.refuse(now, refusal),
+                    Ok(event) => {
+                        if let Err(error) = self.dispatch(now, world, event, &message) {
+                            self.error(now, event.error_event(), &message.request_id, error, None);
+                        }
+                    }
+                },
+            },
+        }
+    }
+
+    /// A command was carried out.
+    pub fn done(&mut self, now: Now, world: World<'_>, command: &Command, done: Result<Done, ErrorResponse>) {
+        self.commands = self.commands.saturating_sub(1);
+        if self.is_closed {
+            return;
+        }
+        let id = &command.request_id;
+        match done {
+            Err(error) => self.error(now, ServerEvent::DownloadError, id, error, None),
+            Ok(Done::Created { id: job, is_duplicate }) => match world.table.job(job) {
+                Some(job) => {
+                    let how = if is_duplicate { Start::Duplicate } else { Start::New };
+                    if let Err(error) = self.attach(now, world, id, job, how) {
+                        self.error(now, ServerEvent::DownloadError, id, error, Some(job.id()));
+                    }
+                }
+                None => self.error(now, ServerEvent::DownloadError, id, view::cancelled(), Some(job)),
+            },
+            Ok(Done::Told(job)) => {
+                // The change itself first: what follows the answer is about a later one.
+                self.job(now, world, job);
+                self.status(now, world, id, world.table.job(job).into_iter());
+            }
+        }
+    }
+
+    /// A job changed. Jobs that are not followed here are ignored.
+    pub fn job(&mut self, now: Now, world: World<'_>, id: DownloadId) {
+        let Some(attachment) = self.attachments.get_mut(&id).filter(|_| !self.is_closed) else { return };
+        let request_id = attachment.request_id.clone();
+        let Some(job) = world.table.job(id) else {
+            return self.end(now, id, |conversation| {
+                let data = DownloadError { error: view::cancelled(), download_id: Some(id) };
+                conversation.send(now, ServerEvent::DownloadError, &request_id, &data);
+            });
+        };
+        let update = view::update(job);
+        let has_moved = std::mem::replace(&mut attachment.state, job.state()) != job.state();
+        if job.state().is_final() {
+            return self.finish(now, world, &request_id, job);
+        }
+        if attachment.sent.as_ref() != Some(&update) {
+            attachment.sent = Some(update.clone());
+            self.batch.put(now.mono_ms, update);
+        }
+        if has_moved {
+            self.status(now, world, &request_id, std::iter::once(job));
+        }
+        self.flush_if_due(now);
+    }
+
+    /// Does what time asks for: batches, pings, the end of silent or slow peers.
+    pub fn tick(&mut self, now: Now) {
+        if self.is_closed {
+            return;
+        }
+        let limits = &self.config.limits;
+        let silence_ms = limits.heartbeat_interval_ms.saturating_add(limits.heartbeat_timeout_ms);
+        if now.mono_ms.saturating_sub(self.heard.mono_ms) >= silence_ms {
+            return self.close(CloseCode::HEARTBEAT, "nothing was heard for too long");
+        }
+        let over_ms = limits.outbound_over_ms;
+        if self.over_since_ms.is_some_and(|since| now.mono_ms.saturating_sub(since) >= over_ms) {
+            return self.close(CloseCode::SLOW_CONSUMER, "too much is waiting to be read");
+        }
+        if now.mono_ms >= self.ping_at_ms {
+            self.ping_at_ms = now.mono_ms.saturating_add(limits.heartbeat_interval_ms);
+            self.out.push_back(Output::Ping);
+        }
+        self.flush_if_due(now);
+    }
+
+    /// So many bytes wait for the peer. While that is over the bound, progress waits too.
+    pub fn backlog(&mut self, now: Now, bytes: usize) {
+        if bytes > self.config.limits.outbound_bytes_max {
+            self.over_since_ms.get_or_insert(now.mono_ms);
+        } else {
+            self.over_since_ms = None;
+        }
+    }
+
+    /// The server goes down.
+    pub fn shut_down(&mut self, now: Now) {
+        if self.is_closed {
+            return;
+        }
+        let error =
+            ErrorResponse::new(ErrorCode::ShuttingDown, "the server is stopping; connect again later");
+        self.notice(now, &error.with_retry_after(1_000));
+        self.close(CloseCode::GOING_AWAY, "the server is stopping");
+    }
+
+    /// Tells the client something of the server's own accord (`system:error`).
+    pub fn notice(&mut self, now: Now, error: &ErrorResponse) {
+        let id = self.own_id();
+        self.send(now, ServerEvent::SystemError, &id, error);
+    }
+
+    /// Ends the connection.
+    pub fn close(&mut self, code: CloseCode, reason: &'static str) {
+        if !std::mem::replace(&mut self.is_closed, true) {
+            self.out.push_back(Output::Close(code, reason));
+        }
+    }
+
+    /// Milliseconds until [`tick`](Self::tick) has something to do.
+    pub fn next_tick_ms(&self, now: Now) -> u64 {
+        let limits = &self.config.limits;
+        let silence_ms = limits.heartbeat_interval_ms.saturating_add(limits.heartbeat_timeout_ms);
+        let silent = self.heard.mono_ms.saturating_add(silence_ms);
+        let batch = self.batch.due_ms(limits.batch_timeout_ms).filter(|_| self.over_since_ms.is_none());
+        let slow = self.over_since_ms.map(|since| since.saturating_add(limits.outbound_over_ms));
+        let next = [Some(self.ping_at_ms), Some(silent), batch, slow].into_iter().flatten().min();
+        next.map_or(limits.heartbeat_interval_ms, |at| at.saturating_sub(now.mono_ms))
+    }
+
+    /// Whether this connection follows the job.
+    pub fn is_attached(&self, id: DownloadId) -> bool {
+        self.attachments.contains_key(&id)
+    }
+
+    /// Whether no more messages should be taken until commands are done or the peer has read.
+    pub fn is_busy(&self) -> bool {
+        self.commands >= self.config.limits.commands_max || self.over_since_ms.is_some()
+    }
+
+    fn dispatch(
+        &mut self,
+        now: Now,
+        world: World<'_>,
+        event: ClientEvent,
+        message: &Message<'_>,
+    ) -> Result<(), ErrorResponse> {
+        let limits = self.config.limits.protocol.clone();
+        let id = &message.request_id;
+        let job_ref = |data: &RawValue| JobRef::parse(data, &limits).map(|r| r.download_id);
+        let own = |job| world.table.own(&self.config.principal, job).map_err(ErrorResponse::from);
+        match event {
+            ClientEvent::DownloadRequest => {
+                let request = Box::new(DownloadRequest::parse(message.data, &limits)?);
+                let canonical = canonical_json(message.data.get()).unwrap_or_default();
+                self.command(id, Ask::Create { request, canonical });
+            }
+            ClientEvent::DownloadPause => self.command(id, Ask::Pause(job_ref(message.data)?)),
+            ClientEvent::DownloadResume => self.command(id, Ask::Resume(job_ref(message.data)?)),
+            ClientEvent::DownloadCancel => self.command(id, Ask::Cancel(job_ref(message.data)?)),
+            ClientEvent::DownloadAttach => {
+                let job = own(job_ref(message.data)?)?;
+                if job.state() == JobState::Expired {
+                    return Err(spandrel_jobs::JobError::Expired.into());
+                }
+                self.attach(now, world, id, job, Start::Attached)?;
+            }
+            ClientEvent::DownloadDetach => {
+                let job = own(job_ref(message.data)?)?;
+                self.batch.remove(job.id());
+                self.unfollow(job.id());
+                self.status(now, world, id, std::iter::once(job));
+            }
+            ClientEvent::StatusCheck => match StatusCheck::parse(message.data, &limits)? {
+                StatusCheck { download_id: Some(job), .. } => {
+                    let job = own(job)?;
+                    self.status(now, world, id, std::iter::once(job));
+                }
+                StatusCheck { scope: Scope::Session, .. } => {
+                    let mut jobs: Vec<&Job> =
+                        self.attachments.keys().filter_map(|job| world.table.job(*job)).collect();
+                    jobs.sort_by_key(|job| std::cmp::Reverse((job.record().created_ms, job.id())));
+                    self.status(now, world, id, jobs.into_iter());
+                }
+                StatusCheck { scope: Scope::All, .. } => {
+                    let max = self.config.limits.status_jobs_max;
+                    let page = world.table.list(&self.config.principal, None, None, max);
+                    let jobs = page.ids.into_iter().filter_map(|job| world.table.job(job));
+                    self.status(now, world, id, jobs);
+                }
+            },
+            ClientEvent::ConnectionHealth => {
+                if Health::parse(message.data, &limits)?.kind == HealthKind::Ping {
+                    let pong = ConnectionHealth::Pong {
+                        server_time: Some(now.wall_ms),
+                        system_health: Some(world.health.clone()),
+                    };
+                    self.send(now, ServerEvent::ConnectionHealth, id, &pong);
+                }
+            }
+            _ => return Err(ErrorResponse::new(ErrorCode::UnknownEvent, "this event is not known here")),
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, id: &RequestId, ask: Ask) {
+        self.commands += 1;
+        self.out.push_back(Output::Do(Command { request_id: id.clone(), ask }));
+    }
+
+    /// Answers with `download:start` and begins to tell of the job.
+    fn attach(
+        &mut self,
+        now: Now,
+        world: World<'_>,
+        id: &RequestId,
+        job: &Job,
+        how: Start,
+    ) -> Result<(), ErrorResponse> {
+        let is_new = !self.attachments.contains_key(&job.id());
+        let max = self.config.limits.attachments_max;
+        if is_new && !job.state().is_final() && self.attachments.len() >= max {
+            let message = format!("a connection follows at most {max} downloads; detach from some");
+            return Err(ErrorResponse::new(ErrorCode::LimitExceeded, message));
+        }
+        let mut start = view::start(world.table, world.urls, now.wall_ms, job);
+        start.duplicate = how == Start::Duplicate;
+        start.attached = how == Start::Attached;
+        self.send(now, ServerEvent::DownloadStart, id, &start);
+        let request_id = job.record().request_id.clone();
+        if job.state().is_final() {
+            self.finish(now, world, &request_id, job);
+            return Ok(());
+        }
+        // The first update goes past the batch: a user sees life at once.
+        let update = view::update(job);
+        self.batch.remove(job.id());
+        self.send(now, ServerEvent::DownloadProgress, &request_id, &update);
+        let attachment = Attachment { request_id, state: job.state(), sent: Some(update) };
+        self.attachments.insert(job.id(), attachment);
+        if is_new {
+            self.out.push_back(Output::Follow(job.id()));
+        }
+        Ok(())
+    }
+
+    /// The one terminal event of an attachment.
+    fn finish(&mut self, now: Now, world: World<'_>, request_id: &RequestId, job: &Job) {
+        if job.state() == JobState::Completed {
+            self.batch.put(now.mono_ms, view::update(job));
+        }
+        self.end(now, job.id(), |conversation| match job.state() {
+            JobState::Completed => {
+                let data = view::complete(world.table, world.urls, now.wall_ms, job);
+                conversation.send(now, ServerEvent::DownloadComplete, request_id, &data);
+            }
+            JobState::Expired => {
+                let error = spandrel_jobs::JobError::Expired.into();
+                let data = DownloadError { error, download_id: Some(job.id()) };
+                conversation.send(now, ServerEvent::DownloadError, request_id, &data);
+            }
+            _ => conversation.send(now, ServerEvent::DownloadError, request_id, &view::ended(job)),
+        });
+    }
+
+    fn end(&mut self, now: Now, id: DownloadId, tell: impl FnOnce(&mut Self)) {
+        self.flush(now);
+        tell(self);
+        self.unfollow(id);
+    }
+
+    fn unfollow(&mut self, id: DownloadId) {
+        if self.attachments.remove(&id).is_some() {
+            self.out.push_back(Output::Unfollow(id));
+        }
+    }
+
+    fn flush_if_due(&mut self, now: Now) {
+        let limits = &self.config.limits;
+        let is_due = self.batch.due_ms(limits.batch_timeout_ms).is_some_and(|at| at <= now.mono_ms);
+        if (is_due || self.batch.len() >= limits.batch_size) && self.over_since_ms.is_none() {
+            self.flush(now);
+        }
+    }
+
+    fn flush(&mut self, now: Now) {
+        let updates = self.batch.take();
+        for chunk in updates.chunks(self.config.limits.batch_size.max(1)) {
+            if let [one] = chunk {
+                self.send(now, ServerEvent::DownloadProgress, &one.request_id, one);
+            } else {
+                let id = self.own_id();
+                self.send(now, ServerEvent::DownloadProgress, &id, chunk);
+            }
+        }
+    }
+
+    /// Sends a `status:update` about these jobs; the first ones when not all fit a message.
+    fn status<'j>(
+        &mut self,
+        now: Now,
+        world: World<'_>,
+        id: &RequestId,
+        jobs: impl Iterator<Item = &'j Job>,
+    ) {
+        let room = self.config.limits.protocol.message_bytes_max.saturating_sub(STATUS_SLACK_BYTES);
+        let mut active_downloads = BTreeMap::new();
+        let mut used = 0_usize;
+        for job in jobs {
+            let status = view::status(world.table, world.urls, now.wall_ms, job);
+            let bytes = serde_json::to_string(&status).map_or(usize::MAX, |text| text.len() + 32);
+            used = used.saturating_add(bytes);
+            if used > room && !active_downloads.is_empty() {
+                break;
+            }
+            active_downloads.insert(job.id(), status);
+        }
+        let state = SessionState {
+            connected: true,
+            last_heartbeat: self.heard.wall_ms,
+            active_downloads,
+            system_health: world.health.clone(),
+        };
+        self.send(now, ServerEvent::StatusUpdate, id, &state);
+    }
+
+    fn refuse(&mut self, now: Now, refusal: Refusal) {
+        let id = refusal.request_id.clone().unwrap_or_else(|| self.own_id());
+        self.send(now, ServerEvent::SystemError, &id, &refusal.error);
+        let max = self.config.limits.refusals_max;
+        if refusal.counts() && self.refusals.is_over(now.mono_ms, max, REFUSAL_WINDOW_MS) {
+            self.close(CloseCode::POLICY, "too many messages were refused");
+        }
+    }
+
+    fn error(
+        &mut self,
+        now: Now,
+        event: ServerEvent,
+        id: &RequestId,
+        error: ErrorResponse,
+        download_id: Option<DownloadId>,
+    ) {
+        if event == ServerEvent::DownloadError {
+            self.send(now, event, id, &DownloadError { error, download_id });
+        } else {
+            self.send(now, event, id, &error);
+        }
+    }
+
+    fn send(&mut self, now: Now, event: ServerEvent, id: &RequestId, data: &(impl EventData + ?Sized)) {
+        if !self.is_closed {
+            self.out.push_back(Output::Send(write_message(event, id.as_str(), now.wall_ms, data)));
+        }
+    }
+
+    /// A request id for what the server starts by itself: the session and a counter make it unique.
+    fn own_id(&mut self) -> RequestId {
+        self.own_ids += 1;
+        RequestId::server(self.config.session << 32 | self.own_ids & 0xFFFF_FFFF)
+    }
+}
+
+/// Why there is a `download:start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    New,
+    Duplicate,
+    Attached,
+}
