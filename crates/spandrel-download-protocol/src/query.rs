@@ -3,6 +3,8 @@
 //! [`Query`] says which rows and columns, [`Output`] says which bytes. Both are plain data without
 //! wire spellings; they come out of `DownloadRequest::resolve`.
 
+use serde::Serialize;
+
 use crate::{Timestamp, UtcOffset, Value};
 
 /// Rows and columns of an export.
@@ -32,7 +34,8 @@ pub struct SortKey {
 }
 
 /// Direction of a sort key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SortOrder {
     /// Smallest first.
     Asc,

@@ -20,6 +20,20 @@ pub enum ColumnType {
     Timestamp,
 }
 
+impl ColumnType {
+    /// Name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Decimal => "decimal",
+            Self::Float => "float",
+            Self::Bool => "bool",
+            Self::Timestamp => "timestamp",
+        }
+    }
+}
+
 /// One named, typed column.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Column {

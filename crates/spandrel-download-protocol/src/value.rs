@@ -109,3 +109,18 @@ impl Ord for Decimal {
         })
     }
 }
+
+impl Value {
+    /// Order of two values of one type; `None` across types.
+    pub fn partial_cmp_same(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::String(a), Self::String(b)) => Some(a.cmp(b)),
+            (Self::Int(a), Self::Int(b)) => Some(a.cmp(b)),
+            (Self::Decimal(a), Self::Decimal(b)) => Some(a.cmp(b)),
+            (Self::Float(a), Self::Float(b)) => a.partial_cmp(b),
+            (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
+            (Self::Timestamp(a), Self::Timestamp(b)) => Some(a.cmp(b)),
+            _ => None,
+        }
+    }
+}

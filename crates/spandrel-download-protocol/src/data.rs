@@ -1,0 +1,487 @@
+//! `data` of the events a server sends, and bodies of its HTTP answers (protocol sections 8 to 12).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::{
+    Column, DownloadId, DownloadRequest, ErrorResponse, Health, JobRef, ProtocolError, RequestId,
+    StatusCheck, Timestamp, UtcOffset,
+};
+
+/// What may stand in `data`: plain data that always serialises. Sealed.
+pub trait EventData: Serialize + sealed::Sealed {}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "a seal")]
+    pub trait Sealed {}
+}
+
+macro_rules! event_data {
+    ($($name:ty),* $(,)?) => { $(impl sealed::Sealed for $name {} impl EventData for $name {})* };
+}
+
+event_data!(
+    DownloadStart,
+    ProgressUpdate,
+    DownloadComplete,
+    DownloadError,
+    SessionState,
+    ErrorResponse,
+    ConnectionHealth,
+    DownloadRequest,
+    JobRef,
+    StatusCheck,
+    Health,
+    RawValue,
+    serde_json::Value,
+);
+impl<T: EventData> sealed::Sealed for [T] {}
+impl<T: EventData> EventData for [T] {}
+impl<T: EventData> sealed::Sealed for Vec<T> {}
+impl<T: EventData> EventData for Vec<T> {}
+
+/// State of a job (section 8.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Accepted, waiting for a slot.
+    Pending,
+    /// Writing rows.
+    Generating,
+    /// Held by a client.
+    Paused,
+    /// All parts are there.
+    Completed,
+    /// Ended without files.
+    Failed,
+    /// Stopped by a client.
+    Cancelled,
+    /// Completed once, files gone.
+    Expired,
+}
+
+impl JobState {
+    /// Every state.
+    pub const ALL: &'static [Self] = &[
+        Self::Pending,
+        Self::Generating,
+        Self::Paused,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Expired,
+    ];
+
+    /// Name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Generating => "generating",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The state called `name`.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|s| s.as_str() == name)
+    }
+
+    /// Whether no more rows will come; `completed` still becomes `expired`.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Expired)
+    }
+}
+
+/// `data` of `download:start` (section 8.2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DownloadStart {
+    /// The job.
+    pub download_id: DownloadId,
+    /// Its state.
+    pub state: JobState,
+    /// Rows to come; an upper bound unless `total_rows_exact`.
+    pub total_rows: u64,
+    /// Whether `total_rows` is the final number.
+    pub total_rows_exact: bool,
+    /// Name of the format.
+    pub output_format: String,
+    /// Whether parts are compressed.
+    pub compression: bool,
+    /// How; `null` without compression.
+    pub codec: Option<String>,
+    /// Effective formula guard.
+    pub formula_guard: bool,
+    /// Offset of printed timestamps.
+    pub time_zone: UtcOffset,
+    /// Known parts; all of them when `total_rows_exact`.
+    pub files: Vec<PlannedFile>,
+    /// `/v1/downloads/{downloadId}`.
+    pub status_url: String,
+    /// Milliseconds since 1970.
+    pub created_at: u64,
+    /// The request was made before; this is its job.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub duplicate: bool,
+    /// Answers `download:attach`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub attached: bool,
+    /// Jobs in front of this one while `pending`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<u64>,
+}
+
+/// A part that is going to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedFile {
+    /// From 1.
+    pub index: u32,
+    /// Name it will have.
+    pub file_name: String,
+    /// Absolute-path reference against the HTTP origin of the server.
+    pub url: String,
+}
+
+/// One entry of `download:progress` (section 9).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgressUpdate {
+    /// Of the request that made the job.
+    pub request_id: RequestId,
+    /// Percent, 0 to 100, at most two decimals, rounded down; see [`percent`].
+    #[serde(serialize_with = "number")]
+    pub progress: f64,
+    /// Rows that passed the filter and were rendered.
+    pub processed_rows: u64,
+    /// Rows to come, corrected as it becomes known.
+    pub total_rows: u64,
+    /// Rows per second over the last 5 s.
+    #[serde(serialize_with = "number")]
+    pub speed: f64,
+    /// Seconds; -1 when unknown. `estimatedTimeRemaining` on the wire.
+    #[serde(rename = "estimatedTimeRemaining", serialize_with = "number_or_unknown")]
+    pub estimated_remaining_s: f64,
+    /// The job.
+    pub download_id: DownloadId,
+    /// Its state.
+    pub state: JobState,
+    /// Bytes of parts so far.
+    pub bytes_written: u64,
+    /// Times the job was continued by a new server process.
+    pub restarts: u32,
+}
+
+/// `done` of `total` in percent with two decimals, rounded down; 100 only when `done` reaches `total`.
+///
+/// Nothing of nothing is 0: whether such a job is over is not told by its rows.
+pub fn percent(done: u64, total: u64) -> f64 {
+    if total == 0 {
+        return 0.0;
+    }
+    let hundredths = u128::from(done.min(total)) * 10_000 / u128::from(total);
+    f64::from(u16::try_from(hundredths).unwrap_or(10_000)) / 100.0
+}
+
+/// Reads `data` of `download:progress`: one update, or an array of them.
+///
+/// # Errors
+///
+/// [`ProtocolError::ServerMessage`] for anything else.
+pub fn parse_progress(data: &RawValue) -> Result<Vec<ProgressUpdate>, ProtocolError> {
+    let read = if data.get().starts_with('[') {
+        serde_json::from_str(data.get())
+    } else {
+        serde_json::from_str(data.get()).map(|one| vec![one])
+    };
+    read.map_err(|e| ProtocolError::ServerMessage(e.to_string()))
+}
+
+/// `data` of `download:complete` (section 8.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DownloadComplete {
+    /// The job.
+    pub download_id: DownloadId,
+    /// Rows of all parts.
+    pub total_rows: u64,
+    /// Milliseconds from acceptance to the end.
+    pub elapsed_ms: u64,
+    /// When the files go, milliseconds since 1970.
+    pub expires_at: u64,
+    /// Ordered by `index`.
+    pub files: Vec<FileInfo>,
+}
+
+/// A finished part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileInfo {
+    /// From 1.
+    pub index: u32,
+    /// Name of the file.
+    pub file_name: String,
+    /// Media type.
+    pub content_type: String,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Rows in it.
+    pub rows: u64,
+    /// SHA-256 of the stored bytes, 64 lower-case hex digits.
+    pub sha256: String,
+    /// Bytes before compression.
+    pub uncompressed_bytes: u64,
+    /// Absolute-path reference against the HTTP origin, or an absolute URL with `publicBaseUrl`.
+    pub url: String,
+    /// When `url` stops working, milliseconds since 1970.
+    pub url_expires_at: u64,
+    /// When the file goes, milliseconds since 1970.
+    pub expires_at: u64,
+}
+
+/// `data` of `download:error`: a refusal, with the job if there is one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DownloadError {
+    /// What went wrong.
+    #[serde(flatten)]
+    pub error: ErrorResponse,
+    /// The job it ends or is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download_id: Option<DownloadId>,
+}
+
+/// `data` of `status:update` (section 10.1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionState {
+    /// True in every message that arrives.
+    pub connected: bool,
+    /// When the server last received any frame, milliseconds since 1970.
+    pub last_heartbeat: u64,
+    /// The jobs asked for.
+    pub active_downloads: BTreeMap<DownloadId, DownloadStatus>,
+    /// How the server is.
+    pub system_health: SystemHealth,
+}
+
+/// State of one job, also the body of `/v1/downloads/{id}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DownloadStatus {
+    /// The job.
+    pub download_id: DownloadId,
+    /// Of the request that made it.
+    pub request_id: RequestId,
+    /// Its state.
+    pub state: JobState,
+    /// Percent, as in [`ProgressUpdate`].
+    #[serde(serialize_with = "number")]
+    pub progress: f64,
+    /// Rows rendered.
+    pub processed_rows: u64,
+    /// Rows to come; an upper bound unless `total_rows_exact`.
+    pub total_rows: u64,
+    /// Whether `total_rows` is the final number.
+    pub total_rows_exact: bool,
+    /// Milliseconds since 1970.
+    pub created_at: u64,
+    /// Times the job was continued by a new server process.
+    pub restarts: u32,
+    /// Finished parts.
+    pub files: Vec<FileInfo>,
+    /// Why it failed or was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorResponse>,
+    /// When the files go, once the job is completed; milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// `/v1/downloads/{downloadId}`.
+    pub status_url: String,
+}
+
+/// How the server is; also the body of `/v1/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemHealth {
+    /// The worst of the checks.
+    pub status: HealthStatus,
+    /// Source, storage, memory.
+    pub checks: Vec<Check>,
+    /// Milliseconds since 1970.
+    pub timestamp: u64,
+    /// Jobs generating.
+    pub active_jobs: u64,
+    /// Jobs pending.
+    pub queued_jobs: u64,
+}
+
+/// One word on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// All is well.
+    Healthy,
+    /// Something warns.
+    Degraded,
+    /// Something fails; `/v1/health` answers 503.
+    Unhealthy,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// `source`, `storage`, `memory`, …
+    pub name: String,
+    /// What was found.
+    pub status: CheckStatus,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Result of one check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckStatus {
+    /// Fine.
+    Ok,
+    /// Worth a look.
+    Warn,
+    /// Broken.
+    Fail,
+}
+
+impl SystemHealth {
+    /// The verdict over `checks`: the worst of them decides.
+    pub fn of(checks: Vec<Check>, timestamp: u64, active_jobs: u64, queued_jobs: u64) -> Self {
+        let status = match checks.iter().map(|c| c.status).max() {
+            Some(CheckStatus::Fail) => HealthStatus::Unhealthy,
+            Some(CheckStatus::Warn) => HealthStatus::Degraded,
+            _ => HealthStatus::Healthy,
+        };
+        Self { status, checks, timestamp, active_jobs, queued_jobs }
+    }
+}
+
+/// `data` of a server's `connection:health` (section 10.2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum ConnectionHealth {
+    /// First message of the server.
+    #[serde(rename_all = "camelCase")]
+    Hello {
+        /// Milliseconds since 1970.
+        server_time: u64,
+        /// Names the connection in the server's log.
+        session_id: String,
+        /// Subprotocol in use.
+        protocol: String,
+        /// Milliseconds between the server's pings.
+        heartbeat_interval_ms: u64,
+        /// Milliseconds of silence on top of the interval before the server closes 4408.
+        heartbeat_timeout_ms: u64,
+        /// Largest message the server takes.
+        max_message_bytes: u64,
+        /// `format:…`, `codec:…`.
+        features: Vec<String>,
+        /// How the server is.
+        system_health: SystemHealth,
+        /// 16 bytes as base64url; encrypted sessions only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server_nonce: Option<String>,
+    },
+    /// Wants a pong with the same request id within a second.
+    Ping,
+    /// Answers a ping.
+    #[serde(rename_all = "camelCase")]
+    Pong {
+        /// Milliseconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server_time: Option<u64>,
+        /// How the server is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        system_health: Option<SystemHealth>,
+    },
+}
+
+/// Body of `GET /v1/datasets`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetList {
+    /// Those the principal may read.
+    pub datasets: Vec<DatasetInfo>,
+}
+
+/// One data set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatasetInfo {
+    /// Name in requests.
+    pub name: String,
+    /// Whether it is taken when a request names none.
+    pub default: bool,
+    /// Its time column.
+    pub time_column: String,
+    /// Every column, in order.
+    pub columns: Vec<Column>,
+    /// Rows as indexed.
+    pub rows: u64,
+    /// Earliest time; `null` without rows.
+    pub time_min: Option<Timestamp>,
+    /// Latest time; `null` without rows.
+    pub time_max: Option<Timestamp>,
+}
+
+/// Body of `GET /v1/downloads`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DownloadList {
+    /// Newest first.
+    pub downloads: Vec<DownloadStatus>,
+    /// Where the next page begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Body of the answer to `POST /v1/preview`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// Rows the download would have; an upper bound unless `total_rows_exact`.
+    pub total_rows: u64,
+    /// Whether `total_rows` is the final number.
+    pub total_rows_exact: bool,
+    /// Selected columns in order.
+    pub columns: Vec<String>,
+    /// First rows, cells as text of section 7 before quoting.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// JSON has no infinity and no NaN: they are written as 0. Whole numbers are written without fraction.
+fn number<S: Serializer>(value: &f64, s: S) -> Result<S::Ok, S::Error> {
+    write_number(*value, 0, s)
+}
+
+/// The same for a duration, where -1 stands for unknown.
+fn number_or_unknown<S: Serializer>(value: &f64, s: S) -> Result<S::Ok, S::Error> {
+    write_number(*value, -1, s)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+fn write_number<S: Serializer>(value: f64, unknown: i64, s: S) -> Result<S::Ok, S::Error> {
+    match value {
+        v if !v.is_finite() => s.serialize_i64(unknown),
+        v if v.fract() == 0.0 && v.abs() < 9.0e15 => s.serialize_i64(v as i64),
+        v => s.serialize_f64(v),
+    }
+}
