@@ -83,10 +83,4 @@ mod tests {
         assert_eq!(plan(&owned(&["download", "--listen", "127.0.0.1:0"])), Plan::Download(&rest));
         assert_eq!(plan(&owned(&["--", "--listen", "127.0.0.1:0"])), Plan::Download(&rest));
     }
-
-    #[test]
-    fn a_demo_that_is_not_built_answers_with_two() {
-        assert_eq!(run(&["bridge".to_owned()]), 2);
-        assert_eq!(run(&["chain".to_owned()]), 2);
-    }
 }

@@ -71,7 +71,7 @@ pub(crate) fn on_path(names: &[&str]) -> Option<PathBuf> {
 ///
 /// # Errors
 ///
-/// One sentence with the last line the program printed on standard error.
+/// One sentence with the line of its standard error that says most.
 pub(crate) fn quiet(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let out =
@@ -80,8 +80,14 @@ pub(crate) fn quiet(command: &mut Command) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
     }
     let err = String::from_utf8_lossy(&out.stderr);
-    let last = err.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    Err(format!("`{name}` ended with {}: {}", out.status, last.trim()))
+    Err(format!("`{name}` ended with {}: {}", out.status, telling_line(&err)))
+}
+
+/// The line of a program's complaints that most likely says why: the first with "error", else the last.
+fn telling_line(complaints: &str) -> &str {
+    let mut lines = complaints.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines.clone().find(|line| line.to_ascii_lowercase().contains("error"));
+    error.or_else(|| lines.next_back()).unwrap_or("it said nothing")
 }
 
 /// Runs to the end with its output on ours.
@@ -93,4 +99,30 @@ pub(crate) fn loud(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.status().map_err(|error| format!("`{name}` does not start: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{name}` ended with {status}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_telling_line_is_the_first_error_or_the_last_word() {
+        for (name, complaints, want) in [
+            (
+                "npm",
+                "npm error code ENOTFOUND\nnpm error network down\nnpm error A complete log",
+                "npm error code ENOTFOUND",
+            ),
+            ("pip", "WARNING: old\nERROR: no such version\nhint: none", "ERROR: no such version"),
+            ("apt", "W: stale\nE: unable to locate package\n\n", "E: unable to locate package"),
+            ("silent", "\n  \n", "it said nothing"),
+        ] {
+            assert_eq!(telling_line(complaints), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_root_holds_the_workspace() {
+        assert!(root().join("xtask").join("Cargo.toml").is_file());
+    }
 }

@@ -161,7 +161,7 @@ fn install_flights() -> Result<(), String> {
     let npm = on_path(&["npm"]).ok_or("install node 20 or later with npm")?;
     let dir = tools_dir();
     fs::create_dir_all(&dir).map_err(|error| format!("{} cannot be made: {error}", dir.display()))?;
-    quiet(command(npm).current_dir(&dir).args(["pack", "--silent", FLIGHTS_PACKAGE]))
+    quiet(command(npm).current_dir(&dir).args(["pack", "--loglevel", "error", FLIGHTS_PACKAGE]))
         .map_err(|why| format!("{FLIGHTS_PACKAGE} could not be fetched: {why}"))?;
     let archive = dir.join(FLIGHTS_ARCHIVE);
     quiet(command("tar").current_dir(&dir).args(["-xzf", FLIGHTS_ARCHIVE, FLIGHTS_MEMBER]))
