@@ -159,6 +159,14 @@ await check("a refusal of the server stands beside its field, in its own words",
   faults.splice(0, faults.length, ...faults.filter((fault) => !fault.includes('400'))); // Chromium logs every status of 400
 });
 
+if (fake) {
+  await check('text that looks like markup stays text', async () => {
+    await page.selectOption('#dataset', 'notes');
+    await page.waitForFunction(() => document.querySelector('#preview tbody')?.textContent.includes('<img src=x onerror=alert(1)>'));
+    expect((await page.locator('img').count()) === 0, 'a cell became an element');
+  });
+}
+
 await check('an export runs from the first key to the file without a mouse', async () => {
   await page.reload();
   await Promise.all([connected(), previewed()]);

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod arrows;
 
+#[cfg(test)]
+#[path = "../browser/mod.rs"]
+mod browser;
+
 /// What a test may need and a machine may lack.
 #[cfg(test)]
 mod tools {
@@ -13,7 +17,6 @@ mod tools {
     ///
     /// `None` means the test is to return at once: it was noted as skipped, on standard error and in the file of
     /// `SPANDREL_SKIPS`, by which `cargo verify` counts it. With `CI=true` a missing tool is a failure instead.
-    #[allow(dead_code, reason = "tests with foreign readers and browsers come and go")]
     pub(crate) fn tool(variable: &str) -> Option<PathBuf> {
         let found = std::env::var_os(variable).map(PathBuf::from).filter(|place| place.exists());
         if found.is_some() {

@@ -324,7 +324,7 @@ export class DownloadClient extends EventTarget {
   #beat() {
     clearInterval(this.heartbeatTimer);
     const { intervalMs, timeoutMs } = this.heartbeat;
-    this.heartbeatTimer = window.setInterval(() => {
+    this.heartbeatTimer = setInterval(() => {
       const silentMs = performance.now() - this.lastReceived;
       if (silentMs > intervalMs + timeoutMs) this.#abandon();
       else if (this.ready && silentMs >= intervalMs / 2) this.#send('connection:health', { kind: 'ping' }, newRequestId());
@@ -355,7 +355,7 @@ export class DownloadClient extends EventTarget {
     this.attempt += 1;
     this.retryAfter = 0;
     this.#tell('connection', { state: 'waiting', attempt: this.attempt, delayMs });
-    this.reconnectTimer = window.setTimeout(() => this.connect(), delayMs);
+    this.reconnectTimer = setTimeout(() => this.connect(), delayMs);
   }
 }
 
