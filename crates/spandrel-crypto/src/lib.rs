@@ -1,1 +1,43 @@
 //! Keys, key derivation and message authentication that never print a secret.
+//!
+//! Takes bytes and gives bytes: HKDF-SHA256 ([`derive()`]), HMAC-SHA256 ([`sign`], [`verify`]), SHA-256
+//! ([`sha256`]), strict base64url ([`encode_base64url`], [`decode_base64url`]), and two types that hold
+//! secrets: [`SecretKey`] and [`Token`].
+//!
+//! Never draws a random number, reads a clock, touches a file or writes a secret to a log: `Debug` of a
+//! secret prints its type only, there is no `Display`, and memory is wiped on drop.
+//!
+//! ```
+//! use spandrel_crypto::{CryptoError, SecretKey, derive, encode_base64url, sign, verify};
+//!
+//! let secret = SecretKey::from_base64url("REREREREREREREREREREREREREREREREREREREREREQ")?;
+//! let key = derive(&secret, b"spandrel.download.v1", b"url");
+//! let tag = sign(&key, &[b"GET", b"\n", b"/v1/files/a.csv"]);
+//! assert_eq!(encode_base64url(&tag).len(), 43);
+//! verify(&key, &[b"GET\n/v1/files/a.csv"], &tag)?;
+//! assert_eq!(format!("{key:?}"), "SecretKey(..)");
+//! # Ok::<(), CryptoError>(())
+//! ```
+//!
+//! Bytes: RFC 5869 (HKDF), RFC 2104 (HMAC), FIPS 180-4 (SHA-256), RFC 4648 section 5 (base64url, here
+//! without padding); which inputs are signed is decided by each protocol, not here.
+//!
+//! Limits: a key is exactly [`KEY_LEN`] bytes, a tag [`TAG_LEN`]; a token has 1 to [`TOKEN_BYTES_MAX`]
+//! bytes. A decoder gives three bytes for every four it is handed, so the caller's bound on the text
+//! bounds the output.
+
+mod base64url;
+mod digest;
+mod error;
+#[doc(hidden)]
+pub mod fuzz;
+mod key;
+mod mac;
+mod token;
+
+pub use base64url::{decode_base64url, decode_base64url_array, encode_base64url};
+pub use digest::{DIGEST_LEN, hex, sha256};
+pub use error::CryptoError;
+pub use key::{KEY_LEN, SecretKey, derive};
+pub use mac::{HmacTag, TAG_LEN, sign, verify};
+pub use token::{TOKEN_BYTES_MAX, Token};
