@@ -1,1 +1,52 @@
 //! Fuzz targets as plain functions; their seeds run as ordinary tests.
+//!
+//! A target takes any bytes and must neither panic nor take longer than [`SLOW`]. The functions live beside
+//! the code they try, in each crate's hidden `fuzz` module; the table here names them. Every target has
+//! seeds in `seeds/<name>/`; the tests run those, then mutations of them.
+//!
+//! Never measures coverage: that is the work of a real fuzzer, see `README.md`.
+//!
+//! ```
+//! let (name, run) = spandrel_fuzz::TARGETS[0];
+//! assert_eq!(name, "authorization");
+//! run(b"Bearer \xff");
+//! ```
+//!
+//! Limits: a mutated input has at most [`INPUT_BYTES_MAX`] bytes.
+
+mod mutate;
+mod run;
+
+pub use mutate::{INPUT_BYTES_MAX, Mutator};
+pub use run::{Failure, SLOW, Seed, mutations, seeds, seeds_dir};
+
+/// Hands every target to a macro as `name => function`, one line each. **Add targets here.**
+///
+/// The name is that of the folder with the seeds and, in the tests, of the module.
+#[macro_export]
+macro_rules! for_each_target {
+    ($hand_to:ident) => {
+        $hand_to! {
+            authorization => spandrel_crypto::fuzz::fuzz_authorization,
+            base64url => spandrel_crypto::fuzz::fuzz_base64url,
+            http_conditional => spandrel_http::fuzz::fuzz_conditional,
+            http_guard => spandrel_http::fuzz::fuzz_guard,
+            http_range => spandrel_http::fuzz::fuzz_range,
+            http_signed_url => spandrel_http::fuzz::fuzz_signed_url,
+        }
+    };
+}
+
+macro_rules! table {
+    ($($name:ident => $run:path),* $(,)?) => {
+        /// Every target: its name and its function.
+        pub const TARGETS: &[(&str, fn(&[u8]))] = &[$((stringify!($name), $run)),*];
+    };
+}
+for_each_target!(table);
+
+/// Finds a target by name.
+#[must_use]
+pub fn target(name: &str) -> Option<fn(&[u8])> {
+    TARGETS.iter().find(|(own, _)| *own == name).map(|(_, run)| *run)
+}

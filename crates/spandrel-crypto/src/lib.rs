@@ -1,6 +1,6 @@
 //! Keys, key derivation and message authentication that never print a secret.
 //!
-//! Takes bytes and gives bytes: HKDF-SHA256 ([`derive`]), HMAC-SHA256 ([`sign`], [`verify`]), SHA-256
+//! Takes bytes and gives bytes: HKDF-SHA256 ([`derive()`]), HMAC-SHA256 ([`sign`], [`verify`]), SHA-256
 //! ([`sha256`]), strict base64url ([`encode_base64url`], [`decode_base64url`]), and two types that hold
 //! secrets: [`SecretKey`] and [`Token`].
 //!

@@ -21,9 +21,10 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow_buffer::{NullBuffer, ScalarBuffer, i256};
 use arrow_schema::{DataType, TimeUnit};
-use spandrel_download_protocol::ColumnType;
+use spandrel_download_protocol::{ColumnType, Decimal, Timestamp, Value};
 
 use crate::ExportError;
+use crate::predicate::{decimal_of_digits, decimal128};
 
 /// One column of a batch, ready to be looked at by row.
 #[derive(Debug, Clone)]
@@ -110,15 +111,6 @@ impl Cells {
         kinds.iter().zip(batch.columns()).map(|(kind, array)| Self::new(*kind, array)).collect()
     }
 
-    /// Null, or a float that is written like null.
-    pub(crate) fn is_shown_null(&self, row: usize) -> bool {
-        let unprintable = match &self.data {
-            Data::Float(values) => values.get(row).is_some_and(|v| !v.is_finite()),
-            _ => false,
-        };
-        unprintable || self.is_null(row)
-    }
-
     /// The text of a string cell that is not null.
     #[inline]
     pub(crate) fn text(&self, row: usize) -> Option<&str> {
@@ -143,4 +135,64 @@ impl Cells {
 #[inline]
 pub(crate) fn nanos(value: i64, per_s: i64) -> i128 {
     i128::from(value) * i128::from(1_000_000_000 / per_s.max(1))
+}
+
+/// The filter value of one cell; `None` for null.
+///
+/// # Errors
+/// [`ExportError::Type`] when the array does not carry `kind`.
+pub fn value_at(kind: ColumnType, array: &ArrayRef, row: usize) -> Result<Option<Value>, ExportError> {
+    let cells = Cells::new(kind, array)?;
+    if row >= array.len() || cells.is_null(row) {
+        return Ok(None);
+    }
+    Ok(match &cells.data {
+        Data::Bool(array) => Some(Value::Bool(array.value(row))),
+        Data::Int(values) => values.get(row).map(|v| Value::Int(*v)),
+        Data::Float(values) => values.get(row).map(|v| Value::Float(*v)),
+        Data::Decimal128 { values, scale } => values.get(row).map(|v| Value::Decimal(decimal128(*v, *scale))),
+        Data::Decimal256 { values, scale } => {
+            values.get(row).map(|v| Value::Decimal(decimal_of_digits(&v.to_string(), *scale)))
+        }
+        Data::DecimalText(array) => Decimal::parse(array.value(row)).map(Value::Decimal),
+        Data::Time { values, per_s } => {
+            values.get(row).map(|v| Value::Timestamp(Timestamp::from_nanos(nanos(*v, *per_s))))
+        }
+        Data::WideTime(values) => values.get(row).map(|v| Value::Timestamp(Timestamp::from_nanos(*v))),
+        Data::Text(_) | Data::Dictionary { .. } => cells.text(row).map(|t| Value::String(t.to_owned())),
+    })
+}
+
+/// Nanoseconds since 1970 of a time column, `None` for null, one entry a row.
+///
+/// # Errors
+/// [`ExportError::Type`] when the array is not a time column.
+pub fn times(array: &ArrayRef) -> Result<Vec<Option<i128>>, ExportError> {
+    let cells = Cells::new(ColumnType::Timestamp, array)?;
+    let at = |row: usize| match &cells.data {
+        Data::Time { values, per_s } => values.get(row).map(|v| nanos(*v, *per_s)),
+        Data::WideTime(values) => values.get(row).copied(),
+        _ => None,
+    };
+    Ok((0..array.len()).map(|row| if cells.is_null(row) { None } else { at(row) }).collect())
+}
+
+/// Smallest and largest instant of a time column, and whether no row is earlier than the one before it.
+/// Nulls do not count.
+///
+/// # Errors
+/// [`ExportError::Type`] when the array is not a time column.
+pub fn time_extent(array: &ArrayRef) -> Result<(Option<(Timestamp, Timestamp)>, bool), ExportError> {
+    let cells = Cells::new(ColumnType::Timestamp, array)?;
+    // The usual case stays in 64 bits and needs no branch a row.
+    if let (Data::Time { values, per_s }, None) = (&cells.data, &cells.nulls) {
+        let (Some(min), Some(max)) = (values.iter().min(), values.iter().max()) else {
+            return Ok((None, true));
+        };
+        let stamp = |v: i64| Timestamp::from_nanos(nanos(v, *per_s));
+        return Ok((Some((stamp(*min), stamp(*max))), values.is_sorted()));
+    }
+    let present: Vec<i128> = times(array)?.into_iter().flatten().collect();
+    let extent = present.iter().min().zip(present.iter().max());
+    Ok((extent.map(|(a, b)| (Timestamp::from_nanos(*a), Timestamp::from_nanos(*b))), present.is_sorted()))
 }

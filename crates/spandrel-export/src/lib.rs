@@ -13,6 +13,7 @@ mod stitch;
 mod text;
 mod writer;
 
+pub use cells::{time_extent, times, value_at};
 pub use compress::{ChunkCompressor, crc32, crc32_join, file_header, file_trailer};
 pub use error::ExportError;
 pub use keys::KeyWriter;

@@ -148,36 +148,6 @@ impl RowWriter {
         }
         Ok(())
     }
-
-    /// The cells of one row as text before quoting, `None` for null.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub fn cells(
-        columns: &[Column],
-        output: &Output,
-        batch: &RecordBatch,
-        row: usize,
-    ) -> Result<Vec<Option<String>>, ExportError> {
-        // The plain dialect with a guard that never fires: every cell is written alone and taken as it is.
-        let kinds: Vec<_> = columns.iter().map(|c| c.kind).collect();
-        let cells = Cells::of_batch(&kinds, batch)?;
-        let mut plain = Self::new(columns, &Output { format: Format::Csv, ..output.clone() });
-        let mut out = Text::new();
-        let mut texts = Vec::with_capacity(cells.len());
-        for (column, cells) in plain.columns.iter_mut().zip(&cells) {
-            out.clear();
-            texts.push(if cells.is_shown_null(row) {
-                None
-            } else if let Some(text) = cells.text(row) {
-                Some(text.to_owned())
-            } else {
-                column.write(cells, row, &mut out);
-                Some(String::from_utf8_lossy(out.as_bytes()).into_owned())
-            });
-        }
-        Ok(texts)
-    }
 }
 
 /// A short text that is copied as one block of 32 bytes.
