@@ -120,7 +120,6 @@ where
             }
         }
         self.stats.frames_in += taken as u64;
-        self.stats.activity = self.codec.activity();
         Ok(taken)
     }
 
@@ -365,7 +364,7 @@ where
     }
 
     fn stats(&self) -> LinkStats {
-        LinkStats { queued_bytes: self.out.len(), ..self.stats }
+        LinkStats { queued_bytes: self.out.len(), activity: self.codec.activity(), ..self.stats }
     }
 
     fn close_info(&self) -> Option<&Close> {
