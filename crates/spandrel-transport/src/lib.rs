@@ -1,1 +1,56 @@
 //! Batched, object-safe message links, with an in-memory transport and a conformance suite.
+//!
+//! A [`Link`] moves [`Frame`]s between two peers; it is polled in batches, so that erasing its type costs a few
+//! nanoseconds per batch instead of a box per frame. [`Driver`] makes a link of any byte stream and any codec;
+//! [`Connection`] is what users hold. A [`Transport`] dials and listens; [`Registry`] finds one by scheme.
+//!
+//! It never looks into a message, never reconnects by itself, and never buffers without a bound.
+//!
+//! ```
+//! use spandrel_transport::{Connection, Frame, Link, MemTransport, Transport};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mem = MemTransport::new();
+//! let mut listener = mem.listen(&"mem:echo".parse()?).await?;
+//! tokio::spawn(async move {
+//!     let incoming = std::future::poll_fn(|cx| listener.poll_accept(cx)).await?;
+//!     let mut server = Connection::new(incoming.accept().await?);
+//!     while let Some(frame) = server.recv().await? {
+//!         server.feed(frame).await?; // goes out with the next wait: no flush per frame
+//!     }
+//!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+//! });
+//! let mut client = Connection::new(mem.dial(&"mem:echo".parse()?).await?);
+//! client.send(Frame::text("hello")).await?;
+//! assert_eq!(client.recv().await?, Some(Frame::text("hello")));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Bytes: those of the codec in use, see `spandrel-wire`. Limits: [`Limits`], one set per link, each tested.
+//! [`conformance`] holds a transport to the contract of [`Link`].
+
+mod connection;
+mod driver;
+mod error;
+mod link;
+mod mem;
+mod peer;
+mod registry;
+mod serve;
+mod transport;
+
+pub mod conformance;
+
+pub use connection::Connection;
+pub use driver::Driver;
+pub use error::{AcceptError, DialError, LinkError, ListenError};
+pub use futures_util::future::BoxFuture;
+pub use link::{Link, LinkStats};
+pub use mem::{MemLink, MemTransport};
+pub use peer::Peer;
+pub use registry::Registry;
+pub use serve::serve;
+pub use spandrel_wire::{Batch, Bytes, Close, Codec, Endpoint, Frame, Kind, Limits, WireError};
+pub use transport::{Incoming, Listener, Transport};

@@ -1,0 +1,102 @@
+//! One JSON text per line.
+
+use bytes::{Buf, BytesMut};
+
+use super::{Codec, capped_hint};
+use crate::{Frame, Limits, OutBuf, WireError};
+
+/// Codec of newline-delimited JSON: one text frame per line ended by LF (a CR before it is dropped), empty lines
+/// skipped. Whether the line is JSON is for the reader to say.
+///
+/// At the end of the stream a last line without LF counts as a line. There is no goodbye on this wire.
+#[derive(Debug, Clone)]
+pub struct LinesCodec {
+    frame_bytes_max: usize,
+    /// Bytes of `src` already searched for a line end.
+    searched: usize,
+    activity: u64,
+}
+
+impl LinesCodec {
+    /// Makes a codec with the frame limit of `limits`.
+    #[must_use]
+    pub const fn new(limits: &Limits) -> Self {
+        Self { frame_bytes_max: limits.frame_bytes_max, searched: 0, activity: 0 }
+    }
+
+    fn take(&mut self, src: &mut BytesMut, end: usize, skip: usize) -> Result<Option<Frame>, WireError> {
+        self.searched = 0;
+        let mut line = src.split_to(end);
+        src.advance(skip.min(src.len()));
+        if line.last() == Some(&b'\r') {
+            line.truncate(line.len() - 1);
+        }
+        if line.len() > self.frame_bytes_max {
+            return Err(WireError::TooLong {
+                len: self.frame_bytes_max as u64 + 1,
+                max: self.frame_bytes_max,
+            });
+        }
+        if line.is_empty() {
+            return Ok(None);
+        }
+        self.activity += 1;
+        Frame::try_text(line.freeze()).map(Some)
+    }
+}
+
+impl Codec for LinesCodec {
+    fn decode(
+        &mut self,
+        src: &mut BytesMut,
+        eof: bool,
+        _out: &mut OutBuf,
+    ) -> Result<Option<Frame>, WireError> {
+        loop {
+            let fresh = src.get(self.searched..).unwrap_or_default();
+            let Some(found) = memchr::memchr(b'\n', fresh) else { break };
+            if let Some(frame) = self.take(src, self.searched + found, 1)? {
+                return Ok(Some(frame));
+            }
+        }
+        self.searched = src.len();
+        // One byte of grace for the CR that is not part of the line.
+        if src.len() > self.frame_bytes_max + 1 {
+            return Err(WireError::TooLong {
+                len: self.frame_bytes_max as u64 + 1,
+                max: self.frame_bytes_max,
+            });
+        }
+        if eof && !src.is_empty() {
+            return self.take(src, src.len(), 0);
+        }
+        Ok(None)
+    }
+
+    fn encode(&mut self, frame: Frame, out: &mut OutBuf) -> Result<(), WireError> {
+        if !frame.is_text() {
+            return Err(WireError::Unsupported("binary frame on a wire of JSON lines"));
+        }
+        if frame.len() > self.frame_bytes_max {
+            return Err(WireError::TooLong { len: frame.len() as u64, max: self.frame_bytes_max });
+        }
+        if frame.is_empty() || memchr::memchr2(b'\n', b'\r', frame.data()).is_some() {
+            return Err(WireError::Unsupported("empty text or line break on a wire of JSON lines"));
+        }
+        out.put_bytes(frame.into_data());
+        out.put_slice(b"\n");
+        Ok(())
+    }
+
+    fn read_hint(&self) -> usize {
+        capped_hint(self.searched)
+    }
+
+    fn is_mid_frame(&self) -> bool {
+        self.searched > 0
+    }
+
+    fn activity(&self) -> u64 {
+        self.activity
+    }
+}

@@ -1,0 +1,67 @@
+//! Bodies of fuzz targets: plain functions that must never panic, whatever the bytes.
+
+use bytes::BytesMut;
+
+use crate::{Codec, Endpoint, Frame, Hello, JsonCodec, LengthCodec, Limits, LinesCodec, OutBuf, WireError};
+
+fn limits() -> Limits {
+    let mut limits = Limits::default().with_frame_bytes_max(4096);
+    limits.depth_max = 32;
+    limits
+}
+
+/// Feeds `data` whole and byte by byte; both must give the same frames and the same end.
+pub fn split_agrees<C: Codec>(make: impl Fn() -> C, data: &[u8]) {
+    let whole = run(&mut make(), std::iter::once(data));
+    let bytes = run(&mut make(), data.chunks(1));
+    assert_eq!(whole, bytes, "splitting the bytes changed the frames");
+}
+
+/// Decodes chunks to the end of the stream; returns the frames and the error, if any.
+pub fn run<'a, C: Codec>(
+    codec: &mut C,
+    chunks: impl Iterator<Item = &'a [u8]>,
+) -> (Vec<Frame>, Option<WireError>) {
+    let (mut src, mut out, mut frames) = (BytesMut::new(), OutBuf::new(), Vec::new());
+    for (chunk, eof) in chunks.map(|c| (c, false)).chain(std::iter::once((&[][..], true))) {
+        src.extend_from_slice(chunk);
+        loop {
+            match codec.decode(&mut src, eof, &mut out) {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(e) => return (frames, Some(e)),
+            }
+        }
+        if codec.closed().is_some() {
+            break;
+        }
+    }
+    (frames, None)
+}
+
+/// Length framing of any bytes.
+pub fn fuzz_tcp_frame(data: &[u8]) {
+    split_agrees(|| LengthCodec::new(&limits()), data);
+    let mut codec = LengthCodec::new(&limits());
+    if let Ok(Some(hello)) = codec.decode_hello(&mut BytesMut::from(data)) {
+        let again = Hello::parse(&hello.to_string());
+        assert_eq!(again.names, hello.names);
+    }
+}
+
+/// Concatenated JSON of any bytes.
+pub fn fuzz_json_stream(data: &[u8]) {
+    split_agrees(|| JsonCodec::new(&limits()), data);
+}
+
+/// JSON lines of any bytes.
+pub fn fuzz_json_lines(data: &[u8]) {
+    split_agrees(|| LinesCodec::new(&limits()), data);
+}
+
+/// Endpoint of any text.
+pub fn fuzz_endpoint(data: &[u8]) {
+    if let Ok(endpoint) = String::from_utf8_lossy(data).parse::<Endpoint>() {
+        assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
+    }
+}
