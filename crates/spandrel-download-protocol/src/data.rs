@@ -622,7 +622,7 @@ mod tests {
             prop_assert_eq!(p >= 100.0, done >= total);
             let text = format!("{p}");
             prop_assert!(text.split_once('.').is_none_or(|(_, f)| f.len() <= 2), "{text}");
-            let hundredths = (p * 100.0).round() as u128;
+            let hundredths: u128 = format!("{p:.2}").replace('.', "").parse().unwrap();
             prop_assert!(hundredths * u128::from(total) <= u128::from(done) * 10_000);
         }
     }
