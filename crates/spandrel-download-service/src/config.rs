@@ -1,0 +1,136 @@
+//! What the service is told at start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use spandrel_download as download;
+use spandrel_export::Source;
+use spandrel_jobs as jobs;
+
+use crate::auth::{Authenticator, Open};
+
+/// Everything a [`Service`](crate::Service) needs. Start from [`ServiceConfig::new`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServiceConfig {
+    /// Folder for everything that outlives the process: jobs, files, the secret of signed URLs.
+    pub state_dir: PathBuf,
+    /// What can be exported. Names are unique.
+    pub datasets: Vec<Dataset>,
+    /// Address the listener is bound to: on a loopback one the `Host` rule holds (protocol section 2.1).
+    pub listen: Option<SocketAddr>,
+    /// URL under which clients reach the server through a proxy; file URLs are absolute then.
+    pub public_base_url: Option<String>,
+    /// Origins of pages elsewhere that may call.
+    pub allowed_origins: Vec<String>,
+    /// Who callers are. Default: everybody is `anonymous`.
+    pub auth: Arc<dyn Authenticator>,
+    /// Bounds of the job table.
+    pub jobs: jobs::Limits,
+    /// How long files and records are kept.
+    pub retention: jobs::Retention,
+    /// Milliseconds a signed file URL works. Default 15 min.
+    pub url_ttl_ms: u64,
+    /// Bounds and clockwork of message connections.
+    pub sessions: download::Limits,
+    /// Bounds of the service itself.
+    pub limits: Limits,
+    /// Guard against formulas in CSV when a request does not say.
+    pub formula_guard: bool,
+    /// Worker threads of one export. Default: one per core.
+    pub workers: usize,
+}
+
+impl ServiceConfig {
+    /// The protocol's defaults with state in `state_dir`.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            datasets: Vec::new(),
+            listen: None,
+            public_base_url: None,
+            allowed_origins: Vec::new(),
+            auth: Arc::new(Open),
+            jobs: jobs::Limits::default(),
+            retention: jobs::Retention::default(),
+            url_ttl_ms: 900_000,
+            sessions: download::Limits::default(),
+            limits: Limits::default(),
+            formula_guard: false,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// Adds a data set.
+    #[must_use]
+    pub fn with_dataset(mut self, dataset: Dataset) -> Self {
+        self.datasets.push(dataset);
+        self
+    }
+}
+
+/// A source under a name.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Dataset {
+    /// Name in requests and file names.
+    pub name: Arc<str>,
+    /// Its rows.
+    pub source: Arc<dyn Source>,
+    /// Taken when a request names none. Without any, the first one is.
+    pub is_default: bool,
+    /// Who may read it; `None`: everybody.
+    pub principals: Option<Vec<String>>,
+}
+
+impl Dataset {
+    /// A data set that everybody may read.
+    pub fn new(name: &str, source: Arc<dyn Source>) -> Self {
+        Self { name: name.into(), source, is_default: false, principals: None }
+    }
+}
+
+/// Bounds of the service that are not those of its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Message connections at once. Default 10,000: about 20 KiB each.
+    pub connections_max: usize,
+    /// HTTP connections at once, message connections included. Default 12,000; more wait in the system's queue.
+    pub http_connections_max: usize,
+    /// Milliseconds until the head of a request is there. Default 10,000.
+    pub head_ms_max: u64,
+    /// Previews at once. Default 4: each may read a whole data set.
+    pub previews_max: usize,
+    /// Milliseconds a preview may count. Default 5,000.
+    pub preview_count_ms_max: u64,
+    /// Jobs on one page of a list. Default 1,000.
+    pub page_max: usize,
+    /// Requests waiting for the end of a job at once. Default 1,000.
+    pub waits_max: usize,
+    /// Free bytes below which no job is accepted. `None`: the smaller of 5 % of the disk and 512 MiB.
+    pub free_bytes_min: Option<u64>,
+    /// Milliseconds a source may give nothing. Default 300,000.
+    pub source_timeout_ms: u64,
+    /// Resident memory above which the health check `memory` warns, in bytes. Default 1.5 GiB: sixteen jobs at
+    /// their bound and as much again.
+    pub memory_warn_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            http_connections_max: 12_000,
+            head_ms_max: 10_000,
+            previews_max: 4,
+            preview_count_ms_max: 5_000,
+            page_max: 1_000,
+            waits_max: 1_000,
+            free_bytes_min: None,
+            source_timeout_ms: 300_000,
+            memory_warn_bytes: 3 << 29,
+        }
+    }
+}

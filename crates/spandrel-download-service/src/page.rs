@@ -1,0 +1,36 @@
+//! The page at `/`: four files in the program.
+
+use std::sync::LazyLock;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use spandrel_http::{Asset, Assets};
+
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                   form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+const fn asset(path: &'static str, content_type: &'static str, bytes: &'static [u8]) -> Asset {
+    Asset { path, content_type, bytes }
+}
+
+const JS: &str = "text/javascript; charset=utf-8";
+
+static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
+    let files = [
+        asset("/", "text/html; charset=utf-8", include_bytes!("../web/index.html")),
+        asset("/app.js", JS, include_bytes!("../web/app.js")),
+        asset("/client.js", JS, include_bytes!("../web/client.js")),
+        asset("/style.css", "text/css; charset=utf-8", include_bytes!("../web/style.css")),
+    ];
+    Assets::new(&files, CSP)
+});
+
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    ASSETS.paths()
+}
+
+pub(crate) async fn page(request: Request) -> Response {
+    let answer = ASSETS.answer(request.uri().path(), request.method(), request.headers());
+    answer.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+}

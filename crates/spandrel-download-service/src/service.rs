@@ -1,0 +1,248 @@
+//! The service: jobs, data sets and connections of one state directory.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use spandrel_download::{Ask, Command, Done, World};
+use spandrel_download_protocol::{
+    Check, Defaults, DownloadId, DownloadRequest, ErrorCode, ErrorResponse, RequestId, SystemHealth,
+};
+use spandrel_export_engine::{Accepted, JobRequest, Jobs, JobsConfig};
+use spandrel_http::{Guard, GuardConfig, UrlSigner};
+use spandrel_jobs::{JobTable, Now, Principal};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::datasets::Datasets;
+use crate::hub::Hub;
+use crate::metrics::Gauges;
+use crate::urls::FileUrls;
+use crate::{ServiceConfig, ServiceError, health, routes, secret};
+
+/// A download server without a listener. Cheap to clone; clones are the same server.
+#[derive(Debug, Clone)]
+pub struct Service(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: ServiceConfig,
+    pub(crate) jobs: Jobs,
+    pub(crate) datasets: Arc<Datasets>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) urls: FileUrls,
+    pub(crate) guard: Guard,
+    pub(crate) metrics: Gauges,
+    pub(crate) previews: Semaphore,
+    pub(crate) waits: Semaphore,
+    pub(crate) connections: AtomicUsize,
+    pub(crate) sessions: AtomicU64,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    checks: Mutex<(Option<u64>, Vec<Check>)>,
+}
+
+impl Service {
+    /// Opens the state directory and goes on with its jobs. Blocking: call it before serving, or on a blocking
+    /// thread.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; nothing is served then.
+    pub fn open(config: ServiceConfig) -> Result<Self, ServiceError> {
+        let mut defaults = Defaults::default();
+        defaults.formula_guard = config.formula_guard;
+        defaults.limits = config.sessions.protocol.clone();
+        let datasets = Arc::new(Datasets::new(config.datasets.clone(), defaults, config.workers)?);
+        let guard = Guard::new(&GuardConfig {
+            listen_is_loopback: config.listen.is_some_and(|at| at.ip().is_loopback()),
+            public_base_url: config.public_base_url.clone(),
+            allowed_origins: config.allowed_origins.clone(),
+        })?;
+        let urls = FileUrls {
+            signer: UrlSigner::new(&secret::load(&config.state_dir)?),
+            is_signing: !config.auth.is_open(),
+            ttl_ms: config.url_ttl_ms,
+            base: config.public_base_url.as_deref().unwrap_or("").trim_end_matches('/').to_owned(),
+        };
+        let hub = Arc::new(Hub::default());
+        let mut jobs_config = JobsConfig::new(&config.state_dir);
+        jobs_config.limits = config.jobs;
+        jobs_config.retention = config.retention;
+        jobs_config.free_bytes_min = config.limits.free_bytes_min;
+        jobs_config.source_timeout_ms = config.limits.source_timeout_ms;
+        let on_change = {
+            let hub = Arc::clone(&hub);
+            Box::new(move |id| hub.changed(id))
+        };
+        let catalog: Arc<Datasets> = Arc::clone(&datasets);
+        let jobs = Jobs::open(jobs_config, catalog, on_change)?;
+        Ok(Self(Arc::new(Inner {
+            jobs,
+            datasets,
+            hub,
+            urls,
+            guard,
+            metrics: Gauges::new(),
+            previews: Semaphore::new(config.limits.previews_max.max(1)),
+            waits: Semaphore::new(config.limits.waits_max),
+            connections: AtomicUsize::new(0),
+            sessions: AtomicU64::new(1),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            checks: Mutex::default(),
+            config,
+        })))
+    }
+
+    /// Everything of protocol section 12, the message endpoint and the page, as an axum router to serve or to
+    /// nest into another one. Serve it with peer addresses (`into_make_service_with_connect_info`) or without.
+    pub fn router(&self) -> Router {
+        routes::router(Arc::clone(&self.0))
+    }
+
+    /// Looks at every data set again (SIGHUP). Blocking.
+    pub fn reload(&self) {
+        self.0.datasets.reload();
+    }
+
+    /// Takes nothing new, tells every connection, brings every job to a durable place. Returns within
+    /// `timeout`, and whether all of that was done by then.
+    pub async fn shut_down(&self, timeout: Duration) -> bool {
+        let inner = Arc::clone(&self.0);
+        inner.stopping.cancel();
+        inner.tasks.close();
+        let stopped = {
+            let inner = Arc::clone(&inner);
+            tokio::task::spawn_blocking(move || inner.jobs.shutdown(timeout))
+        };
+        let all = async { (stopped.await.unwrap_or(false), inner.tasks.wait().await) };
+        matches!(tokio::time::timeout(timeout, all).await, Ok((true, ())))
+    }
+
+    /// Resolves when [`shut_down`](Self::shut_down) was called.
+    pub async fn stopping(&self) {
+        self.0.stopping.cancelled().await;
+    }
+
+    /// How the server is.
+    pub fn health(&self) -> SystemHealth {
+        self.0.health()
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> Now {
+        self.jobs.now()
+    }
+
+    pub(crate) fn health(&self) -> SystemHealth {
+        let (now, checks) = (self.now(), self.checks());
+        self.jobs.read(|table| health_of(table, now, checks))
+    }
+
+    /// Lets a conversation look at everything at once.
+    pub(crate) fn look<R>(&self, step: impl FnOnce(Now, World<'_>) -> R) -> R {
+        let (now, checks) = (self.now(), self.checks());
+        self.jobs.read(|table| {
+            let health = health_of(table, now, checks);
+            step(now, World { table, urls: &self.urls, health: &health })
+        })
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let now_ms = self.now().mono_ms;
+        let fresh = |at: &Option<u64>| at.is_some_and(|at| now_ms.saturating_sub(at) < health::FRESH_MS);
+        {
+            let kept = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+            if fresh(&kept.0) {
+                return kept.1.clone();
+            }
+        }
+        let checks = health::checks(self);
+        *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = (Some(now_ms), checks.clone());
+        checks
+    }
+
+    /// Accepts a request. Blocking.
+    pub(crate) fn create(
+        &self,
+        principal: &Principal,
+        request_id: &RequestId,
+        request: &DownloadRequest,
+        canonical: String,
+    ) -> Result<Accepted, ErrorResponse> {
+        let resolved = self.datasets.resolve(principal, request)?;
+        // A repeated request meets no limits and looks at no source; `create` asks again under its lock.
+        match self.jobs.read(|table| table.find(principal, request_id, &canonical)) {
+            Ok(Some(id)) => return Ok(Accepted { id, is_duplicate: true }),
+            Ok(None) | Err(spandrel_jobs::JobError::Storing) => {}
+            Err(e) => return Err(e.into()),
+        }
+        if self.stopping.is_cancelled() {
+            return Err(shutting_down());
+        }
+        let prepared = self.datasets.prepare(resolved, canonical)?;
+        let request = JobRequest {
+            principal: principal.clone(),
+            request_id: request_id.clone(),
+            spec: prepared.spec,
+            total: prepared.total,
+        };
+        Ok(self.jobs.create(new_id()?, request)?)
+    }
+
+    /// Carries out a command of a connection. Blocking.
+    pub(crate) fn carry_out(&self, principal: &Principal, command: &Command) -> Result<Done, ErrorResponse> {
+        match &command.ask {
+            Ask::Create { request, canonical } => {
+                let Accepted { id, is_duplicate } =
+                    self.create(principal, &command.request_id, request, canonical.clone())?;
+                Ok(Done::Created { id, is_duplicate })
+            }
+            Ask::Pause(id) => Ok(self.jobs.pause(principal, *id).map(|()| Done::Told(*id))?),
+            Ask::Resume(id) => Ok(self.jobs.resume(principal, *id).map(|()| Done::Told(*id))?),
+            Ask::Cancel(id) => Ok(self.jobs.cancel(principal, *id).map(|()| Done::Told(*id))?),
+        }
+    }
+
+    /// Counts a message connection in, unless there are too many.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Entered> {
+        let max = self.config.limits.connections_max;
+        let count = |n: usize| (n < max).then_some(n + 1);
+        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).ok()?;
+        Some(Entered(Arc::clone(self)))
+    }
+}
+
+/// A connection that is counted; dropping it counts it out.
+#[derive(Debug)]
+pub(crate) struct Entered(Arc<Inner>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn health_of(table: &JobTable, now: Now, checks: Vec<Check>) -> SystemHealth {
+    let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    SystemHealth::of(checks, now.wall_ms, number(table.active_len()), number(table.queued_len()))
+}
+
+pub(crate) fn new_id() -> Result<DownloadId, ErrorResponse> {
+    random().map(DownloadId::from_bytes)
+}
+
+pub(crate) fn random() -> Result<[u8; 16], ErrorResponse> {
+    let mut bytes = [0; 16];
+    let failed = |_| ErrorResponse::new(ErrorCode::Internal, "the system has no random numbers");
+    getrandom::fill(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+pub(crate) fn shutting_down() -> ErrorResponse {
+    ErrorResponse::new(ErrorCode::ShuttingDown, "the server is stopping; try again later")
+        .with_retry_after(5_000)
+}
