@@ -125,3 +125,49 @@ fn download_id(json: Option<&Json<'_>>) -> Result<Option<DownloadId>, ErrorRespo
         .map(Some)
         .map_err(|_| ErrorResponse::new(ErrorCode::DownloadNotFound, "there is no such download"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "dl_AAAAAAAAAAAAAAAAAAAAAA";
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn job_references_are_strict() {
+        for (text, want) in [
+            (format!("{{\"downloadId\":\"{ID}\"}}"), None),
+            (format!("{{\"downloadId\":\"{ID}\",\"x-a\":1}}"), None),
+            (format!("{{\"downloadId\":\"{ID}\",\"y\":1}}"), Some((ErrorCode::InvalidRequest, Some("/y")))),
+            (
+                format!("{{\"downloadId\":\"{ID}\",\"downloadId\":\"{ID}\"}}"),
+                Some((ErrorCode::InvalidRequest, Some("/downloadId"))),
+            ),
+            ("{}".to_owned(), Some((ErrorCode::InvalidRequest, Some("/downloadId")))),
+            ("{\"downloadId\":5}".to_owned(), Some((ErrorCode::InvalidRequest, Some("/downloadId")))),
+            ("{\"downloadId\":\"dl_x\"}".to_owned(), Some((ErrorCode::DownloadNotFound, None))),
+        ] {
+            let got = JobRef::parse(&raw(&text), &Limits::default());
+            let got = got.err().map(|e| (e.code, e.path().map(str::to_owned)));
+            assert_eq!(got, want.map(|(code, path)| (code, path.map(str::to_owned))), "{text}");
+        }
+    }
+
+    #[test]
+    fn status_checks_and_pings_ignore_what_they_do_not_know() {
+        let check = |text: &str| StatusCheck::parse(&raw(text), &Limits::default()).map_err(|e| e.code);
+        assert_eq!(check("{\"future\":1}"), Ok(StatusCheck::default()));
+        assert_eq!(check("{\"scope\":\"all\"}").map(|c| c.scope), Ok(Scope::All));
+        assert_eq!(check("{\"scope\":\"world\"}"), Err(ErrorCode::InvalidRequest));
+        assert_eq!(check("{\"scope\":null}"), Err(ErrorCode::InvalidRequest));
+        assert_eq!(check("{\"downloadId\":\"dl_x\"}"), Err(ErrorCode::DownloadNotFound));
+        let health = |text: &str| Health::parse(&raw(text), &Limits::default()).map_err(|e| e.code);
+        assert_eq!(health("{\"kind\":\"ping\",\"n\":1}"), Ok(Health { kind: HealthKind::Ping }));
+        assert_eq!(health("{\"kind\":\"pong\"}"), Ok(Health { kind: HealthKind::Pong }));
+        assert_eq!(health("{\"kind\":\"hello\"}"), Err(ErrorCode::InvalidRequest));
+        assert_eq!(health("{}"), Err(ErrorCode::InvalidRequest));
+    }
+}

@@ -485,3 +485,145 @@ fn write_number<S: Serializer>(value: f64, unknown: i64, s: S) -> Result<S::Ok, 
         v => s.serialize_f64(v),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorCode;
+    use proptest::prelude::*;
+    use serde_json::{from_str, json, to_string, to_value};
+
+    fn update() -> ProgressUpdate {
+        ProgressUpdate {
+            request_id: "a".parse().unwrap(),
+            progress: 33.33,
+            processed_rows: 1,
+            total_rows: 3,
+            speed: 100.0,
+            estimated_remaining_s: f64::INFINITY,
+            download_id: DownloadId::from_bytes([0; 16]),
+            state: JobState::Generating,
+            bytes_written: 9,
+            restarts: 0,
+        }
+    }
+
+    #[test]
+    fn progress_has_the_wire_names_and_no_infinity() {
+        let text = to_string(&ProgressUpdate { speed: f64::NAN, ..update() }).unwrap();
+        assert_eq!(
+            text,
+            "{\"requestId\":\"a\",\"progress\":33.33,\"processedRows\":1,\"totalRows\":3,\"speed\":0,\
+             \"estimatedTimeRemaining\":-1,\"downloadId\":\"dl_AAAAAAAAAAAAAAAAAAAAAA\",\
+             \"state\":\"generating\",\"bytesWritten\":9,\"restarts\":0}"
+        );
+        let one: Box<RawValue> = RawValue::from_string(text.clone()).unwrap();
+        let two: Box<RawValue> = RawValue::from_string(format!("[{text},{text}]")).unwrap();
+        assert_eq!(parse_progress(&one).unwrap().len(), 1);
+        assert_eq!(parse_progress(&two).unwrap().len(), 2);
+        assert!(parse_progress(&RawValue::from_string("5".to_owned()).unwrap()).is_err());
+    }
+
+    #[test]
+    fn optional_members_are_absent_not_null() {
+        let start = DownloadStart {
+            download_id: DownloadId::from_bytes([0; 16]),
+            state: JobState::Pending,
+            total_rows: 5,
+            total_rows_exact: true,
+            output_format: "csv".to_owned(),
+            compression: false,
+            codec: None,
+            formula_guard: false,
+            time_zone: UtcOffset::Zulu,
+            files: vec![],
+            status_url: "/v1/downloads/dl_AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            created_at: 1,
+            duplicate: false,
+            attached: true,
+            queue_position: None,
+        };
+        let value = to_value(&start).unwrap();
+        assert_eq!(value["codec"], json!(null));
+        assert_eq!((value["attached"].clone(), value["timeZone"].clone()), (json!(true), json!("Z")));
+        assert!(value.get("duplicate").is_none() && value.get("queuePosition").is_none());
+        assert_eq!(from_str::<DownloadStart>(&value.to_string()).unwrap(), start);
+    }
+
+    #[test]
+    fn an_error_of_a_job_is_flat() {
+        let error = ErrorResponse::new(ErrorCode::Cancelled, "cancelled");
+        let error = DownloadError { error, download_id: Some(DownloadId::from_bytes([0; 16])) };
+        let text = to_string(&error).unwrap();
+        assert_eq!(
+            text,
+            "{\"code\":\"CANCELLED\",\"message\":\"cancelled\",\"recoverable\":false,\
+             \"downloadId\":\"dl_AAAAAAAAAAAAAAAAAAAAAA\"}"
+        );
+        assert_eq!(from_str::<DownloadError>(&text).unwrap(), error);
+    }
+
+    #[test]
+    fn health_is_tagged_by_kind_and_the_worst_check_decides() {
+        assert_eq!(to_string(&ConnectionHealth::Ping).unwrap(), "{\"kind\":\"ping\"}");
+        let check = |status| Check { name: "source".to_owned(), status, message: None };
+        let health = SystemHealth::of(vec![check(CheckStatus::Ok), check(CheckStatus::Warn)], 5, 1, 2);
+        let pong = ConnectionHealth::Pong { server_time: Some(1), system_health: Some(health) };
+        assert_eq!(
+            to_string(&pong).unwrap(),
+            "{\"kind\":\"pong\",\"serverTime\":1,\"systemHealth\":{\"status\":\"degraded\",\"checks\":\
+             [{\"name\":\"source\",\"status\":\"ok\"},{\"name\":\"source\",\"status\":\"warn\"}],\
+             \"timestamp\":5,\"activeJobs\":1,\"queuedJobs\":2}}"
+        );
+        let later = "{\"kind\":\"pong\",\"new\":1}";
+        assert_eq!(
+            from_str::<ConnectionHealth>(later).unwrap(),
+            ConnectionHealth::Pong { server_time: None, system_health: None }
+        );
+        assert_eq!(SystemHealth::of(vec![check(CheckStatus::Fail)], 0, 0, 0).status, HealthStatus::Unhealthy);
+    }
+
+    #[test]
+    fn sessions_are_keyed_by_download() {
+        let id = DownloadId::from_bytes([1; 16]);
+        let status = DownloadStatus {
+            download_id: id,
+            request_id: RequestId::server(3),
+            state: JobState::Failed,
+            progress: 0.0,
+            processed_rows: 0,
+            total_rows: 0,
+            total_rows_exact: true,
+            created_at: 0,
+            restarts: 0,
+            files: vec![],
+            error: Some(ErrorResponse::new(ErrorCode::SourceChanged, "changed")),
+            expires_at: None,
+            status_url: String::new(),
+        };
+        let state = SessionState {
+            connected: true,
+            last_heartbeat: 0,
+            active_downloads: BTreeMap::from([(id, status)]),
+            system_health: SystemHealth::of(vec![], 0, 0, 0),
+        };
+        let value = to_value(&state).unwrap();
+        assert_eq!(value["activeDownloads"][id.to_string()]["error"]["code"], "SOURCE_CHANGED");
+        assert_eq!(from_str::<SessionState>(&value.to_string()).unwrap(), state);
+    }
+
+    proptest! {
+        /// Percent never passes the true share, has two decimals at most, and is 100 only at the end.
+        #[test]
+        fn prop_percent_rounds_down(done: u64, total in 1_u64..) {
+            let done = done % (total.saturating_add(1)).max(1);
+            let p = percent(done, total);
+            prop_assert!((0.0..=100.0).contains(&p));
+            prop_assert_eq!(p >= 100.0, done >= total);
+            let text = format!("{p}");
+            prop_assert!(text.split_once('.').is_none_or(|(_, f)| f.len() <= 2), "{text}");
+            let hundredths: u128 = format!("{p:.2}").replace('.', "").parse().unwrap();
+            prop_assert!(hundredths * u128::from(total) <= u128::from(done) * 10_000);
+        }
+    }
+}

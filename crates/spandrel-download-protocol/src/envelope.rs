@@ -232,3 +232,141 @@ fn write(event: &str, request_id: &str, timestamp_ms: u64, data: &(impl Serializ
     out.push('}');
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(serde::Deserialize)]
+    struct Case {
+        message: String,
+        result: String,
+        answer: String,
+    }
+
+    #[test]
+    fn listed_envelopes_are_accepted_or_refused_with_their_code() {
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../tests/data/envelopes.json")).unwrap();
+        for case in cases {
+            let outcome = parse_message(&case.message, &Limits::default()).and_then(|m| {
+                m.known_event()?;
+                Ok(m.request_id)
+            });
+            let (result, answer) = match outcome {
+                Ok(id) => ("accepted", Some(id)),
+                Err(refusal) => {
+                    assert!(refusal.counts());
+                    (refusal.error.code.as_str(), refusal.request_id)
+                }
+            };
+            let answer = answer.map_or("srv".to_owned(), |id| id.to_string());
+            assert_eq!((result, answer), (case.result.as_str(), case.answer), "{}", case.message);
+        }
+    }
+
+    #[test]
+    fn hostile_texts_are_malformed() {
+        let open = |n: usize| format!("{{\"data\":{}", "[".repeat(n));
+        let limits = Limits { message_bytes_max: 300_000, ..Limits::default() };
+        for text in [
+            " {}",
+            "\u{feff}{}",
+            "hello",
+            "null",
+            "\"x\"",
+            "{\"event\":",
+            "{} {}",
+            "{\"event\":\"\\ud800\"}",
+            "{\"data\":{\"x\":\"\\udc00\"}}",
+            &open(100_000),
+            &format!("{{\"x\":\"{}\"}}", "a".repeat(300_000)),
+        ] {
+            let refusal = parse_message(text, &limits).unwrap_err();
+            let start: String = text.chars().take(30).collect();
+            assert_eq!(refusal.error.code, ErrorCode::MalformedMessage, "{start}");
+            assert_eq!(refusal.request_id, None);
+        }
+    }
+
+    #[test]
+    fn each_member_has_its_rule() {
+        let good =
+            [("event", "\"status:check\""), ("data", "{}"), ("timestamp", "1"), ("requestId", "\"a\"")];
+        let text = |change: &str, to: Option<&str>| {
+            let members = good.iter().filter_map(|(name, value)| {
+                let value = if *name == change { to? } else { value };
+                Some(format!("\"{name}\":{value}"))
+            });
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        };
+        for (name, value) in [
+            ("event", None),
+            ("event", Some("5")),
+            ("data", None),
+            ("data", Some("[]")),
+            ("data", Some("null")),
+            ("timestamp", None),
+            ("timestamp", Some("\"1\"")),
+            ("timestamp", Some("-1")),
+            ("timestamp", Some("1.0")),
+            ("timestamp", Some("1e3")),
+            ("requestId", None),
+            ("requestId", Some("\"\"")),
+            ("requestId", Some("1")),
+        ] {
+            let refusal = parse_message(&text(name, value), &Limits::default()).unwrap_err();
+            assert_eq!(refusal.error.code, ErrorCode::InvalidEnvelope, "{name} {value:?}");
+            let wanted = (name != "requestId").then(|| RequestId::parse("a").unwrap());
+            assert_eq!(refusal.request_id, wanted, "{name} {value:?}");
+        }
+        let twice = text("", None).replace("\"requestId\"", "\"requestId\":\"b\",\"requestId\"");
+        assert_eq!(parse_message(&twice, &Limits::default()).unwrap_err().request_id, None, "{twice}");
+        let unknown = text("", None).replace("\"timestamp\"", "\"more\":{\"a\":1},\"timestamp\"");
+        assert!(parse_message(&unknown, &Limits::default()).is_ok());
+        let again = unknown.replace("\"timestamp\"", "\"more\":1,\"timestamp\"");
+        assert_eq!(
+            parse_message(&again, &Limits::default()).unwrap_err().error.code,
+            ErrorCode::InvalidEnvelope
+        );
+    }
+
+    #[test]
+    fn written_messages_read_back() {
+        let error = ErrorResponse::new(ErrorCode::Expired, "gone");
+        let text = write_message(ServerEvent::SystemError, "srv-1", u64::MAX, &error);
+        let read = parse_server_message(&text, &Limits::default()).unwrap();
+        assert_eq!((read.event, read.timestamp), (Some(ServerEvent::SystemError), TIMESTAMP_MAX));
+        assert_eq!(read.request_id, "srv-1");
+        assert_eq!(serde_json::from_str::<ErrorResponse>(read.data.get()).unwrap(), error);
+
+        let id = RequestId::parse("q").unwrap();
+        let check = crate::StatusCheck::default();
+        let text = write_client_message(ClientEvent::StatusCheck, &id, 7, &check);
+        let read = parse_message(&text, &Limits::default()).unwrap();
+        assert_eq!(read.known_event(), Ok(ClientEvent::StatusCheck));
+        assert_eq!(crate::StatusCheck::parse(read.data, &Limits::default()), Ok(check));
+    }
+
+    #[test]
+    fn clients_ignore_what_a_later_server_adds() {
+        let text = r#"{"event":"download:moved","data":[1],"timestamp":1,"requestId":"srv-2","new":{}}"#;
+        assert_eq!(parse_server_message(text, &Limits::default()).unwrap().event, None);
+        for bad in ["", "[]", "{}", r#"{"event":"a","data":{},"timestamp":-1,"requestId":"a"}"#] {
+            assert!(parse_server_message(bad, &Limits::default()).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        /// No text makes the reader panic, and every refusal answers under an id a client may use, or none.
+        #[test]
+        fn prop_never_panics_on_any_text(
+            text in r#"\{("(event|data|timestamp|requestId|x)":("[a-z:-]{0,12}"|[0-9]{1,4}|\{\}|\[\]),?){0,6}\}?"#,
+        ) {
+            crate::fuzz::fuzz_message(text.as_bytes());
+            if let Err(refusal) = parse_message(&text, &Limits::default()) {
+                prop_assert!(refusal.request_id.is_none_or(|id| !id.is_server()));
+            }
+        }
+    }
+}

@@ -185,3 +185,6 @@ fn column(schema: &Schema, name: &str, path: &Path<'_>) -> Result<usize, ErrorRe
 pub(crate) fn unknown_field(name: &str, path: &Path<'_>) -> ErrorResponse {
     refuse(path, format!("there is no column {:?}", shorten(name)), ErrorCode::UnknownField)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

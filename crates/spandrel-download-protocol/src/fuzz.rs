@@ -1,0 +1,77 @@
+//! Entries for the fuzzer: nothing here may panic, whatever the bytes. Each also checks a law of what it reads.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::{
+    Column, ColumnType, Defaults, DownloadId, DownloadRequest, Limits, Lookup, Schema, Timestamp, UtcOffset,
+    canonical_json, client_data::read, parse_filter_text, parse_message, parse_server_message,
+};
+
+fn columns() -> Vec<Column> {
+    let mut columns: Vec<Column> =
+        [ColumnType::String, ColumnType::Int, ColumnType::Decimal, ColumnType::Float, ColumnType::Bool]
+            .into_iter()
+            .map(|kind| Column::new(kind.as_str(), kind))
+            .collect();
+    columns.push(Column::timestamp("timestamp", 3));
+    columns
+}
+
+/// Envelopes of both sides, and the data of every client event.
+pub fn fuzz_message(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let limits = Limits::default();
+    let _ = parse_server_message(text, &limits);
+    let Ok(message) = parse_message(text, &limits) else { return };
+    let _ = message.known_event();
+    let _ = crate::JobRef::parse(message.data, &limits);
+    let _ = crate::StatusCheck::parse(message.data, &limits);
+    let _ = crate::Health::parse(message.data, &limits);
+    let _ = DownloadRequest::parse(message.data, &limits);
+    assert!(read(message.data, &limits).is_ok(), "data of a good envelope is good JSON");
+}
+
+/// Requests: what is read is read again from its own text, and resolving never panics.
+pub fn fuzz_request(data: &[u8]) {
+    let limits = Limits::default();
+    let Ok(request) = DownloadRequest::from_body(data, &limits) else { return };
+    let text = serde_json::to_string(&request).expect("requests are plain data");
+    let again = DownloadRequest::from_body(text.as_bytes(), &limits);
+    assert!(again.is_ok_and(|again| again == request), "a request reads back: {text}");
+    let time = columns().len() - 1;
+    let Some(schema) = Schema::new(columns(), time).map(Arc::new) else { return };
+    let find = |_: Option<&str>| Lookup::Found { name: "data".into(), schema: schema.clone() };
+    let _ = request.resolve(&find, &Defaults::default());
+}
+
+/// Times, offsets and ids: what is read prints to something that reads the same.
+pub fn fuzz_time(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = UtcOffset::parse(text);
+    let _ = DownloadId::parse(text);
+    let Ok(time) = Timestamp::parse(text) else { return };
+    let printed = time.to_rfc3339(9);
+    // An offset may carry the year out of what can be read.
+    if let Ok(again) = Timestamp::parse(&printed) {
+        assert_eq!(again, time, "{printed}");
+    }
+}
+
+/// Filters as people type them; those accepted are one JSON value.
+pub fn fuzz_filter_text(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(filter) = parse_filter_text(text, &columns()) {
+        assert!(canonical_json(filter.as_json()).is_some(), "{}", filter.as_json());
+    }
+}
+
+/// Canonical text is a fixed point, and JSON.
+pub fn fuzz_canonical(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(once) = canonical_json(text) {
+        assert!(serde_json::from_str::<&RawValue>(&once).is_ok(), "{once}");
+        assert_eq!(canonical_json(&once).as_deref(), Some(once.as_str()));
+    }
+}
