@@ -1,5 +1,6 @@
 //! Rows from Parquet and CSV files: one file, a directory or a glob.
 
+mod csv;
 mod error;
 mod files;
 mod parquet_source;
@@ -80,8 +81,12 @@ pub fn open(config: DatasetConfig) -> Result<Arc<dyn Source>, OpenError> {
     let (paths, format) = files::find(&config.name, &config.path, config.format)?;
     match format {
         FileFormat::Parquet => Ok(Arc::new(parquet_source::ParquetSource::open(config, paths)?)),
-        FileFormat::Csv => {
-            Err(OpenError::Config { dataset: config.name, what: "CSV is not wired yet".to_owned() })
-        }
+        FileFormat::Csv => Ok(Arc::new(csv::CsvSource::open(config, &paths)?)),
     }
+}
+
+/// Entry points for fuzzing.
+#[doc(hidden)]
+pub mod fuzz {
+    pub use crate::csv::fuzz_records;
 }

@@ -4,6 +4,12 @@
 //! Run: `cargo bench -p spandrel-transport-ws --bench echo`. Rounds are interleaved, medians are shown; the ratio is the
 //! number to trust. The server runs on a thread of its own, whose CPU time the kernel counts (Linux only).
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a bench may stop with a panic"
+)]
+
 use std::{fs, io::Write as _, process::Command, thread};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};

@@ -22,7 +22,7 @@ use tungstenite::{
 use tracker::Tracker;
 
 /// Buffer the engine reads into; small, since an idle connection keeps it.
-const ENGINE_READ_BYTES: usize = 4 << 10;
+const ENGINE_READ_BYTES: usize = 8 << 10;
 /// Longest payload of a control frame: RFC 6455 section 5.5.
 const CONTROL_BYTES_MAX: usize = 125;
 /// Most bytes asked for in one read.

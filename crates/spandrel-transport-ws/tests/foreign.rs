@@ -22,14 +22,14 @@ use tokio_tungstenite::tungstenite::{
 };
 
 async fn listen(transport: &WsTransport) -> (Box<dyn Listener>, Endpoint) {
-    let listener = transport.listen(&"ws://127.0.0.1:0/".parse().unwrap()).await.unwrap();
+    let listener = transport.listen(&"ws://127.0.0.1:0/".parse().expect("works")).await.expect("works");
     let local = listener.local().clone();
     (listener, local)
 }
 
 async fn accept(listener: &mut Box<dyn Listener>) -> Connection {
-    let incoming = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
-    Connection::new(incoming.accept().await.unwrap())
+    let incoming = poll_fn(|cx| listener.poll_accept(cx)).await.expect("works");
+    Connection::new(incoming.accept().await.expect("works"))
 }
 
 #[tokio::test]
@@ -143,23 +143,25 @@ async fn axum_server() -> (SocketAddr, mpsc::Receiver<Connection>) {
         let door = door.clone();
         async move {
             let on = hyper::upgrade::on(&mut request);
-            let Upgrade { response, peer, .. } = match upgrade(&request, None, |offered| {
-                choose_first(offered, &["v1"])
-            }) {
-                Ok(upgrade) => upgrade,
-                Err(e) => {
-                    return Response::builder().status(e.status()).body(Body::from(e.to_string())).unwrap();
-                }
-            };
+            let Upgrade { response, peer, .. } =
+                match upgrade(&request, None, |offered| choose_first(offered, &["v1"])) {
+                    Ok(upgrade) => upgrade,
+                    Err(e) => {
+                        return Response::builder()
+                            .status(e.status())
+                            .body(Body::from(e.to_string()))
+                            .expect("works");
+                    }
+                };
             tokio::spawn(async move {
-                let link = accept_upgraded(on.await.unwrap(), peer, &Limits::default());
-                door.send(Connection::new(link)).await.unwrap();
+                let link = accept_upgraded(on.await.expect("works"), peer, &Limits::default());
+                door.send(Connection::new(link)).await.expect("works");
             });
             response.map(|()| Body::empty())
         }
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("works");
+    let address = listener.local_addr().expect("works");
     let app = Router::new().route("/ws", get(handler));
     tokio::spawn(async move { axum::serve(listener, app).await });
     (address, arrivals)

@@ -19,6 +19,8 @@ use crate::{Link, LinkError, LinkStats, Peer};
 
 /// Pieces handed to one vectored write.
 const SLICES: usize = 16;
+/// Most bytes asked for in one read, unless the codec wants more.
+const READ_BYTES_MAX: usize = 32 << 10;
 
 /// A [`Link`] made of a byte stream and a [`Codec`].
 ///
@@ -30,6 +32,8 @@ pub struct Driver<I, C> {
     limits: Limits,
     peer: Box<Peer>,
     inbuf: BytesMut,
+    /// Bytes to ask for next: grows while reads come back full.
+    appetite: usize,
     out: OutBuf,
     stats: LinkStats,
     is_eof: bool,
@@ -90,6 +94,7 @@ where
             limits: limits.clone(),
             peer: Box::new(peer),
             inbuf: leftover,
+            appetite: 0,
             out: OutBuf::new(),
             stats,
             is_eof: false,
@@ -155,18 +160,23 @@ where
 
     /// Reads once into the buffer; 0 is the end of the stream. An empty buffer is given back on `Pending`.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let hint = self.codec.read_hint().max(512);
-        if self.inbuf.capacity() - self.inbuf.len() < hint {
-            self.inbuf.reserve(hint);
+        let want = self.codec.read_hint().max(self.appetite).max(512);
+        if self.inbuf.capacity() - self.inbuf.len() < want {
+            self.inbuf.reserve(want);
         }
+        let room = self.inbuf.capacity() - self.inbuf.len();
         let read = pin!(self.io.read_buf(&mut self.inbuf)).poll(cx);
         match read {
             Poll::Ready(Ok(n)) => {
                 self.stats.bytes_in += n as u64;
+                if n == room {
+                    self.appetite = (room * 2).min(READ_BYTES_MAX);
+                }
                 Poll::Ready(Ok(n))
             }
             Poll::Pending if self.inbuf.is_empty() => {
                 self.inbuf = BytesMut::new();
+                self.appetite = 0;
                 self.codec.shrink();
                 Poll::Pending
             }

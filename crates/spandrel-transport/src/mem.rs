@@ -184,8 +184,7 @@ impl Link for MemLink {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut Batch) -> Poll<Result<(), LinkError>> {
         let mut pipe = lock(&self.outgoing);
-        loop {
-            let Some(frame) = queue.front() else { break };
+        while let Some(frame) = queue.front() {
             if pipe.goodbye.is_some() || pipe.is_gone {
                 let error = if pipe.is_gone { LinkError::Gone } else { LinkError::Closed };
                 queue.clear();

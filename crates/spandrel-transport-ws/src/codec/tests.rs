@@ -13,10 +13,10 @@ fn raw(first: u8, payload: &[u8], mask: bool) -> Vec<u8> {
     let mut bytes = vec![first];
     let bit = if mask { 0x80 } else { 0 };
     match payload.len() {
-        n @ 0..=125 => bytes.push(bit | n as u8),
+        n @ 0..=125 => bytes.push(bit | u8::try_from(n).unwrap()),
         n => {
             bytes.push(bit | 126);
-            bytes.extend_from_slice(&(n as u16).to_be_bytes());
+            bytes.extend_from_slice(&u16::try_from(n).unwrap().to_be_bytes());
         }
     }
     if mask {
