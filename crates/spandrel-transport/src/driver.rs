@@ -239,7 +239,7 @@ where
             half.frames_in = frames_in;
             half.timer.as_mut().reset(Instant::now() + after);
         }
-        half.timer.as_mut().poll(cx)
+        if is_due(&mut half.timer, cx) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Runs the goodbye to its end; see [`Link::poll_close`].
@@ -250,19 +250,21 @@ where
             Box::new(Goodbye { stage: Stage::Flush, timer: Box::pin(sleep(wait)), drained: 0 })
         });
         while goodbye.stage != Stage::Done {
+            let stage = goodbye.stage;
             let step = self.poll_goodbye_stage(cx, &mut goodbye);
-            if step.is_pending() {
-                if goodbye.timer.as_mut().poll(cx).is_pending() {
-                    self.goodbye = Some(goodbye);
-                    return Poll::Pending;
-                }
+            if is_due(&mut goodbye.timer, cx) {
                 // Out of time: skip to the part that ends the stream, or give up.
-                goodbye.stage = match goodbye.stage {
+                goodbye.stage = match stage {
                     Stage::AwaitPeer => Stage::Shutdown,
                     _ => Stage::Done,
                 };
+            } else if step.is_pending() {
+                self.goodbye = Some(goodbye);
+                return Poll::Pending;
             }
-            goodbye.timer.as_mut().reset(Instant::now() + wait);
+            if goodbye.stage != stage {
+                goodbye.timer.as_mut().reset(Instant::now() + wait);
+            }
         }
         self.goodbye = Some(goodbye);
         Poll::Ready(())
@@ -301,6 +303,11 @@ where
         }
         Poll::Ready(())
     }
+}
+
+/// Has the time come? Looks at the clock as well: a task that is busy may not be told by its timer.
+fn is_due(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> bool {
+    timer.deadline() <= Instant::now() || timer.as_mut().poll(cx).is_ready()
 }
 
 impl<I, C> Link for Driver<I, C>
