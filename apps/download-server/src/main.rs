@@ -1,1 +1,86 @@
-fn main() {}
+//! The download server: exports rows of a time range to CSV or JSON files, driven over WebSocket or HTTP.
+//!
+//! Wiring only: configuration in `config`, the running server in `serve`, the client command in `get`. Exit codes: 0
+//! done, 1 the server could not start, 2 usage or configuration, 130 stopped by a second signal.
+
+mod config;
+mod get;
+mod serve;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const EXAMPLES: &str = "\
+Examples:
+  download-server demo                                  look around with bundled data
+  download-server --data trades.parquet                 serve one data set on 127.0.0.1:8001
+  download-server --config server.toml                  serve as configured
+  download-server --config server.json --listen 127.0.0.1:0 --state-dir /var/lib/exports
+  download-server get http://127.0.0.1:8001 --from 2013-01-01T00:00:00Z --to 2013-02-01T00:00:00Z
+
+Flags win over SPANDREL_LISTEN, SPANDREL_STATE_DIR, SPANDREL_CONFIG, SPANDREL_DATA and SPANDREL_PUBLIC_BASE_URL, those
+over the configuration file. The log goes to stderr; RUST_LOG chooses what it says (default: info).
+SIGHUP looks at the data again, SIGTERM and SIGINT stop in good order, a second one at once.";
+
+/// Exports rows of a time range to CSV or JSON files, with live progress and durable jobs
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves data sets (what happens without a command, too)
+    #[command(after_help = EXAMPLES)]
+    Serve(serve::ServeArgs),
+    /// Serves bundled data on a free port of this machine
+    Demo(serve::DemoArgs),
+    /// Exports from a server to files here
+    Get(Box<get::GetArgs>),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new(if matches!(cli.command, Some(Command::Get(_))) { "warn" } else { "info" })
+    });
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let ended = match cli.command {
+        Some(Command::Get(args)) => Ok(runtime.block_on(get::run(*args))),
+        Some(Command::Demo(args)) => runtime.block_on(serve::demo(args)),
+        Some(Command::Serve(args)) => runtime.block_on(serve::serve(args)),
+        None if cli.serve.config.is_none() && cli.serve.data.is_none() => {
+            let _ = Cli::command().write_help(&mut std::io::stderr());
+            return ExitCode::from(2);
+        }
+        None => runtime.block_on(serve::serve(cli.serve)),
+    };
+    // Threads that still read or write are durable wherever they are.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &str) -> ExitCode {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "download-server: {error}");
+    ExitCode::FAILURE
+}

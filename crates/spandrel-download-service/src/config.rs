@@ -109,6 +109,8 @@ pub struct Limits {
     pub page_max: usize,
     /// Requests waiting for the end of a job at once. Default 1,000.
     pub waits_max: usize,
+    /// Rows of a sort other than by time. `None`: as many as the disk holds.
+    pub sort_rows_max: Option<u64>,
     /// Free bytes below which no job is accepted. `None`: the smaller of 5 % of the disk and 512 MiB.
     pub free_bytes_min: Option<u64>,
     /// Milliseconds a source may give nothing. Default 300,000.
@@ -128,6 +130,7 @@ impl Default for Limits {
             preview_count_ms_max: 5_000,
             page_max: 1_000,
             waits_max: 1_000,
+            sort_rows_max: None,
             free_bytes_min: None,
             source_timeout_ms: 300_000,
             memory_warn_bytes: 3 << 29,

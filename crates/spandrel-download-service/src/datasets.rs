@@ -11,7 +11,7 @@ use spandrel_export::SourceError;
 use spandrel_export_engine::{Catalog, Export, Work, WorkError};
 use spandrel_jobs::{Principal, Spec, Total};
 
-use crate::{Dataset, ServiceError};
+use crate::{Dataset, ServiceConfig, ServiceError};
 
 #[derive(Debug)]
 pub(crate) struct Datasets {
@@ -19,6 +19,7 @@ pub(crate) struct Datasets {
     default: usize,
     defaults: Defaults,
     workers: usize,
+    sort_rows_max: Option<u64>,
 }
 
 /// A request that can run, over the rows there are now.
@@ -31,7 +32,8 @@ pub(crate) struct Prepared {
 }
 
 impl Datasets {
-    pub(crate) fn new(items: Vec<Dataset>, defaults: Defaults, workers: usize) -> Result<Self, ServiceError> {
+    pub(crate) fn new(config: &ServiceConfig, defaults: Defaults) -> Result<Self, ServiceError> {
+        let items = config.datasets.clone();
         let mut names: Vec<&str> = items.iter().map(|d| &*d.name).collect();
         names.sort_unstable();
         if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
@@ -44,7 +46,8 @@ impl Datasets {
             return Err(ServiceError::Datasets("only one data set can be the default".into()));
         }
         let default = items.iter().position(|d| d.is_default).unwrap_or(0);
-        Ok(Self { items, default, defaults, workers: workers.max(1) })
+        let sort_rows_max = config.limits.sort_rows_max;
+        Ok(Self { items, default, defaults, workers: config.workers.max(1), sort_rows_max })
     }
 
     pub(crate) fn defaults(&self) -> &Defaults {
@@ -130,6 +133,12 @@ impl Datasets {
         let exact = export.rows_exact().map_err(failed)?;
         let total =
             Total { rows: exact.unwrap_or(scan_rows.min(limit)), is_exact: exact.is_some(), scan_rows };
+        let is_sorted = export.query.sort.first().is_some_and(|key| key.column != schema.time_index());
+        if let Some(max) = self.sort_rows_max.filter(|max| is_sorted && total.is_exact && total.rows > *max) {
+            let message =
+                format!("{} rows are over the limit of {max} for a sort; ask for fewer", total.rows);
+            return Err(ErrorResponse::new(ErrorCode::LimitExceeded, message));
+        }
         Ok(Prepared { export, spec, total, columns })
     }
 

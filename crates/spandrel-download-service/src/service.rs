@@ -54,7 +54,7 @@ impl Service {
         let mut defaults = Defaults::default();
         defaults.formula_guard = config.formula_guard;
         defaults.limits = config.sessions.protocol.clone();
-        let datasets = Arc::new(Datasets::new(config.datasets.clone(), defaults, config.workers)?);
+        let datasets = Arc::new(Datasets::new(&config, defaults)?);
         let guard = Guard::new(&GuardConfig {
             listen_is_loopback: config.listen.is_some_and(|at| at.ip().is_loopback()),
             public_base_url: config.public_base_url.clone(),
@@ -66,6 +66,8 @@ impl Service {
             ttl_ms: config.url_ttl_ms,
             base: config.public_base_url.as_deref().unwrap_or("").trim_end_matches('/').to_owned(),
         };
+        // Sort runs of previews of an earlier process.
+        let _ = std::fs::remove_dir_all(config.state_dir.join("scratch"));
         let hub = Arc::new(Hub::default());
         let mut jobs_config = JobsConfig::new(&config.state_dir);
         jobs_config.limits = config.jobs;
