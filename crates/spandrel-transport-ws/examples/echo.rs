@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use spandrel_transport::{Close, Connection, Frame, Limits, Listener, Transport, serve};
+use spandrel_transport::{Close, Connection, Frame, Limits, Transport, serve};
 use spandrel_transport_ws::WsTransport;
 
 #[tokio::main(flavor = "current_thread")]

@@ -310,3 +310,23 @@ async fn half_a_message_is_not_waited_for() {
     let end = end.expect("the deadline holds");
     assert!(matches!(&end, Err(LinkError::Wire(e)) if e.close_code() == 1008), "{end:?}");
 }
+
+#[tokio::test]
+async fn closing_ends_although_the_peer_talks_on() {
+    let (mut listener, local) =
+        listen(&WsTransport::new().with_limits(Limits::default().with_close_ms(200))).await;
+    let mut stream = TcpStream::connect(local.host_port().unwrap()).await.unwrap();
+    stream.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
+    let talker = tokio::spawn(async move {
+        // Pings and texts for ever, and never an answer to the close.
+        let chatter = [&[0x89, 0x80, 0, 0, 0, 0][..], &[0x81, 0x81, 0, 0, 0, 0, b'x']].concat().repeat(500);
+        while stream.write_all(&chatter).await.is_ok() {}
+    });
+    let mut conn = accept(&mut listener).await;
+    assert_eq!(conn.recv().await.unwrap(), Some(Frame::text("x")));
+    let closed =
+        tokio::time::timeout(Duration::from_secs(10), conn.close(Close::new(Close::POLICY, "enough"))).await;
+    closed.expect("ends at its deadlines").unwrap();
+    drop(conn);
+    tokio::time::timeout(Duration::from_secs(10), talker).await.expect("the socket is closed").unwrap();
+}

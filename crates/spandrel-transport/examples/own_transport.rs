@@ -69,7 +69,8 @@ impl Listener for Door {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
+#[cfg_attr(test, tokio::test)]
+#[cfg_attr(not(test), tokio::main(flavor = "current_thread"))]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut subject = conformance::Subject::new(Pipes::default(), "pipe:any".parse()?, Limits::default());
     subject.has_pings = false;

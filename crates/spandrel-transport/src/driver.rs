@@ -20,7 +20,7 @@ use crate::{Link, LinkError, LinkStats, Peer};
 /// Pieces handed to one vectored write.
 const SLICES: usize = 16;
 /// Most bytes asked for in one read, unless the codec wants more.
-const READ_BYTES_MAX: usize = 32 << 10;
+const READ_BYTES_MAX: usize = 16 << 10;
 
 /// A [`Link`] made of a byte stream and a [`Codec`].
 ///
@@ -35,6 +35,8 @@ pub struct Driver<I, C> {
     /// Bytes to ask for next: grows while reads come back full.
     appetite: usize,
     out: OutBuf,
+    /// Bytes of `out`, at most, that answer the peer (pongs) rather than carry frames of ours.
+    answers: usize,
     stats: LinkStats,
     is_eof: bool,
     /// The stream takes no more bytes; what was queued is lost.
@@ -96,6 +98,7 @@ where
             inbuf: leftover,
             appetite: 0,
             out: OutBuf::new(),
+            answers: 0,
             stats,
             is_eof: false,
             is_mute: false,
@@ -108,6 +111,7 @@ where
     /// Decodes until the batch is full or bytes are missing.
     fn decode(&mut self, batch: &mut Batch) -> Result<usize, WireError> {
         let mut taken = 0;
+        let queued = self.out.len();
         while !batch.is_full() {
             match self.codec.decode(&mut self.inbuf, self.is_eof, &mut self.out) {
                 Ok(Some(frame)) => {
@@ -124,6 +128,7 @@ where
                 Err(e) => return Err(e),
             }
         }
+        self.answers += self.out.len().saturating_sub(queued);
         self.stats.frames_in += taken as u64;
         Ok(taken)
     }
@@ -140,8 +145,9 @@ where
                 self.end = End::Clean;
                 return Poll::Ready(Ok(0));
             }
-            // Contract 5: a peer that reads nothing is not read either.
-            while self.out.len() > self.limits.queued_bytes_max {
+            // Contract 5: a peer that pings and reads nothing is not read either. Our own frames do not count: two peers
+            // with full queues that both stopped reading would wait for each other for ever.
+            while self.answers > self.limits.queued_bytes_max {
                 ready!(self.poll_write_out(cx));
             }
             match self.poll_fill(cx) {
@@ -191,10 +197,12 @@ where
             match ready!(self.poll_write_once(cx)) {
                 Ok(n) => {
                     self.out.advance(n);
+                    self.answers = self.answers.min(self.out.len());
                     self.stats.bytes_out += n as u64;
                 }
                 Err(_) => {
                     self.is_mute = true;
+                    self.answers = 0;
                     self.out.clear();
                 }
             }
@@ -231,7 +239,7 @@ where
             half.frames_in = frames_in;
             half.timer.as_mut().reset(Instant::now() + after);
         }
-        half.timer.as_mut().poll(cx)
+        if is_due(&mut half.timer, cx) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Runs the goodbye to its end; see [`Link::poll_close`].
@@ -242,19 +250,21 @@ where
             Box::new(Goodbye { stage: Stage::Flush, timer: Box::pin(sleep(wait)), drained: 0 })
         });
         while goodbye.stage != Stage::Done {
+            let stage = goodbye.stage;
             let step = self.poll_goodbye_stage(cx, &mut goodbye);
-            if step.is_pending() {
-                if goodbye.timer.as_mut().poll(cx).is_pending() {
-                    self.goodbye = Some(goodbye);
-                    return Poll::Pending;
-                }
+            if is_due(&mut goodbye.timer, cx) {
                 // Out of time: skip to the part that ends the stream, or give up.
-                goodbye.stage = match goodbye.stage {
+                goodbye.stage = match stage {
                     Stage::AwaitPeer => Stage::Shutdown,
                     _ => Stage::Done,
                 };
+            } else if step.is_pending() {
+                self.goodbye = Some(goodbye);
+                return Poll::Pending;
             }
-            goodbye.timer.as_mut().reset(Instant::now() + wait);
+            if goodbye.stage != stage {
+                goodbye.timer.as_mut().reset(Instant::now() + wait);
+            }
         }
         self.goodbye = Some(goodbye);
         Poll::Ready(())
@@ -293,6 +303,11 @@ where
         }
         Poll::Ready(())
     }
+}
+
+/// Has the time come? Looks at the clock as well: a task that is busy may not be told by its timer.
+fn is_due(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> bool {
+    timer.deadline() <= Instant::now() || timer.as_mut().poll(cx).is_ready()
 }
 
 impl<I, C> Link for Driver<I, C>
