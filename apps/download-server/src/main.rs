@@ -1,10 +1,14 @@
 //! The download server: exports rows of a time range to CSV or JSON files, driven over WebSocket or HTTP.
 //!
-//! Wiring only: configuration in `config`, the running server in `serve`, the client command in `get`. Exit codes: 0
+//! Wiring only: configuration in `config`, the running server in `serve`, one export without a server in `export`,
+//! the client in `get`. Exit codes: 0
 //! done, 1 the server could not start, 2 usage or configuration, 130 stopped by a second signal.
 
+mod bar;
 mod config;
+mod export;
 mod get;
+mod sample;
 mod serve;
 
 use std::io::IsTerminal as _;
@@ -22,6 +26,7 @@ Examples:
   download-server --data trades.parquet                 serve one data set on 127.0.0.1:8001
   download-server --config server.toml                  serve as configured
   download-server --config server.json --listen 127.0.0.1:0 --state-dir /var/lib/exports
+  download-server export --data trades -o trades.csv    one export, no server
   download-server get http://127.0.0.1:8001 --from 2013-01-01T00:00:00Z --to 2013-02-01T00:00:00Z
 
 Flags win over SPANDREL_LISTEN, SPANDREL_STATE_DIR, SPANDREL_CONFIG, SPANDREL_DATA and SPANDREL_PUBLIC_BASE_URL, those
@@ -47,12 +52,20 @@ enum Command {
     Demo(serve::DemoArgs),
     /// Exports from a server to files here
     Get(Box<get::GetArgs>),
+    Export(Box<export::ExportArgs>),
+    Sample(sample::SampleArgs),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new(if matches!(cli.command, Some(Command::Get(_))) { "warn" } else { "info" })
+        EnvFilter::new(
+            if matches!(cli.command, Some(Command::Get(_) | Command::Export(_) | Command::Sample(_))) {
+                "warn"
+            } else {
+                "info"
+            },
+        )
     });
     let is_terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
@@ -66,6 +79,8 @@ fn main() -> ExitCode {
     };
     let ended = match cli.command {
         Some(Command::Get(args)) => Ok(runtime.block_on(get::run(*args))),
+        Some(Command::Export(args)) => return export::run(&args),
+        Some(Command::Sample(args)) => return sample::run(&args),
         Some(Command::Demo(args)) => runtime.block_on(serve::demo(args)),
         Some(Command::Serve(args)) => runtime.block_on(serve::serve(args)),
         None if cli.serve.config.is_none() && cli.serve.data.is_none() => {

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use spandrel_crypto::{hex, sha256};
 use spandrel_download_protocol::{
     Catalog as ProtocolCatalog, DatasetInfo, DatasetList, Defaults, DownloadRequest, ErrorCode,
-    ErrorResponse, Lookup, Resolved, media_type, part_file_name,
+    ErrorResponse, Lookup, Resolved, canonical_json, media_type, part_file_name,
 };
 use spandrel_export::SourceError;
 use spandrel_export_engine::{Catalog, Export, Work, WorkError};
@@ -101,7 +102,7 @@ impl Datasets {
     }
 
     /// Freezes the rows there are now and plans the export.
-    pub(crate) fn prepare(&self, resolved: Resolved, canonical: String) -> Result<Prepared, ErrorResponse> {
+    pub(crate) fn prepare(&self, resolved: Resolved, text: String) -> Result<Prepared, ErrorResponse> {
         let Resolved { dataset: name, schema, query, output } = resolved;
         let dataset = self.find(&name).ok_or_else(gone)?;
         let snapshot = dataset.source.snapshot();
@@ -111,7 +112,8 @@ impl Datasets {
         let spec = Spec {
             dataset: name.to_string(),
             snapshot,
-            request: canonical,
+            request_key: request_key(&text)?,
+            request: text,
             format: output.format.as_str().to_owned(),
             codec: output.codec.map(|codec| codec.as_str().to_owned()),
             formula_guard: output.csv.formula_guard,
@@ -145,6 +147,13 @@ impl Datasets {
     fn find(&self, name: &str) -> Option<&Dataset> {
         self.items.iter().find(|d| &*d.name == name)
     }
+}
+
+/// Equal for equal requests, however they are spelled (protocol section 3).
+pub(crate) fn request_key(text: &str) -> Result<String, ErrorResponse> {
+    let canonical =
+        canonical_json(text).ok_or_else(|| ErrorResponse::new(ErrorCode::MalformedMessage, "not JSON"))?;
+    Ok(hex(&sha256(canonical.as_bytes())))
 }
 
 /// The data sets as one principal sees them; as the server itself does without one.

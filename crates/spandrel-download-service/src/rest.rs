@@ -12,7 +12,7 @@ use spandrel_crypto::encode_base64url;
 use spandrel_download::view;
 use spandrel_download_protocol::{
     DownloadId, DownloadList, DownloadRequest, DownloadStatus, ErrorCode, ErrorResponse, HealthStatus,
-    JobState, Preview, RequestId, canonical_json,
+    JobState, Preview, RequestId,
 };
 use spandrel_export_engine::{Control, JobsError};
 use spandrel_http::{BodyError, Limits, read_body};
@@ -33,10 +33,10 @@ pub(crate) async fn create(State(inner): State<Arc<Inner>>, request: Request) ->
         Some(key) => RequestId::parse(key.to_str().unwrap_or_default()),
     };
     let request_id = request_id.map_err(|e| Refusal::new(ErrorCode::InvalidRequest, e.to_string()))?;
-    let (body, canonical) = download_request(&inner, request).await?;
+    let (body, text) = download_request(&inner, request).await?;
     let accepted = {
         let principal = principal.clone();
-        blocking(&inner, move |inner| inner.create(&principal, &request_id, &body, canonical)).await?
+        blocking(&inner, move |inner| inner.create(&principal, &request_id, &body, text)).await?
     };
     let status = status_of(&inner, &principal, accepted.id)?;
     if accepted.is_duplicate {
@@ -167,7 +167,7 @@ pub(crate) async fn preview(
             .filter(|n| *n <= 100)
             .ok_or_else(|| Refusal::new(ErrorCode::InvalidRequest, "rows is a number from 0 to 100"))?,
     };
-    let (request, canonical) = download_request(&inner, request).await?;
+    let (request, text) = download_request(&inner, request).await?;
     let closed = |_| Refusal(crate::service::shutting_down());
     let _slot = inner.previews.acquire().await.map_err(closed)?;
     // Stops the reading when the caller goes away, too.
@@ -176,7 +176,7 @@ pub(crate) async fn preview(
         let control = Arc::clone(&stop.0);
         blocking(&inner, move |inner| {
             let resolved = inner.datasets.resolve(&principal, &request)?;
-            let mut prepared = inner.datasets.prepare(resolved, canonical)?;
+            let mut prepared = inner.datasets.prepare(resolved, text)?;
             prepared.export.scratch =
                 inner.config.state_dir.join("scratch").join(encode_base64url(&random()?));
             let head = prepared.export.preview(rows, &control).map_err(|e| read_failed(&e))?;
@@ -248,8 +248,9 @@ async fn download_request(inner: &Inner, request: Request) -> Result<(DownloadRe
         Refusal::new(code, e.to_string())
     })?;
     let request = DownloadRequest::from_body(&body, limits)?;
-    let canonical = std::str::from_utf8(&body).ok().and_then(canonical_json).unwrap_or_default();
-    Ok((request, canonical))
+    // UTF-8, or it would not have been read.
+    let text = String::from_utf8_lossy(&body).into_owned();
+    Ok((request, text))
 }
 
 pub(crate) fn job_id(text: &str) -> Result<DownloadId, Refusal> {

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::datasets::Datasets;
+use crate::datasets::{Datasets, request_key};
 use crate::hub::Hub;
 use crate::metrics::Gauges;
 use crate::urls::FileUrls;
@@ -173,11 +173,12 @@ impl Inner {
         principal: &Principal,
         request_id: &RequestId,
         request: &DownloadRequest,
-        canonical: String,
+        text: String,
     ) -> Result<Accepted, ErrorResponse> {
         let resolved = self.datasets.resolve(principal, request)?;
+        let key = request_key(&text)?;
         // A repeated request meets no limits and looks at no source; `create` asks again under its lock.
-        match self.jobs.read(|table| table.find(principal, request_id, &canonical)) {
+        match self.jobs.read(|table| table.find(principal, request_id, &key)) {
             Ok(Some(id)) => return Ok(Accepted { id, is_duplicate: true }),
             Ok(None) | Err(spandrel_jobs::JobError::Storing) => {}
             Err(e) => return Err(e.into()),
@@ -185,7 +186,7 @@ impl Inner {
         if self.stopping.is_cancelled() {
             return Err(shutting_down());
         }
-        let prepared = self.datasets.prepare(resolved, canonical)?;
+        let prepared = self.datasets.prepare(resolved, text)?;
         let request = JobRequest {
             principal: principal.clone(),
             request_id: request_id.clone(),
@@ -198,9 +199,9 @@ impl Inner {
     /// Carries out a command of a connection. Blocking.
     pub(crate) fn carry_out(&self, principal: &Principal, command: &Command) -> Result<Done, ErrorResponse> {
         match &command.ask {
-            Ask::Create { request, canonical } => {
+            Ask::Create { request, text } => {
                 let Accepted { id, is_duplicate } =
-                    self.create(principal, &command.request_id, request, canonical.clone())?;
+                    self.create(principal, &command.request_id, request, text.clone())?;
                 Ok(Done::Created { id, is_duplicate })
             }
             Ask::Pause(id) => Ok(self.jobs.pause(principal, *id).map(|()| Done::Told(*id))?),

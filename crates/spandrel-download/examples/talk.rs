@@ -33,8 +33,8 @@ fn main() {
         match output {
             Output::Send(text) => println!("{text}"),
             Output::Do(command) => {
-                let Ask::Create { canonical, .. } = &command.ask else { continue };
-                let id = create(&mut table, now, canonical);
+                let Ask::Create { text, .. } = &command.ask else { continue };
+                let id = create(&mut table, now, text);
                 let done = Ok(Done::Created { id, is_duplicate: false });
                 let world = World { table: &table, urls: &Plain, health: &health };
                 conversation.done(now, world, &command, done);
@@ -52,6 +52,7 @@ fn create(table: &mut JobTable, now: Now, request: &str) -> DownloadId {
         dataset: "logs".into(),
         snapshot: String::new(),
         request: request.into(),
+        request_key: request.into(),
         format: "csv".into(),
         codec: None,
         formula_guard: false,

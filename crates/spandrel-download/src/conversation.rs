@@ -6,8 +6,7 @@ use serde_json::value::RawValue;
 use spandrel_download_protocol::{
     ClientEvent, CloseCode, ConnectionHealth, DownloadError, DownloadId, DownloadRequest, ErrorCode,
     ErrorResponse, EventData, Health, HealthKind, JobRef, JobState, Message, ProgressUpdate, Refusal,
-    RequestId, Scope, ServerEvent, SessionState, StatusCheck, SystemHealth, canonical_json, parse_message,
-    write_message,
+    RequestId, Scope, ServerEvent, SessionState, StatusCheck, SystemHealth, parse_message, write_message,
 };
 use spandrel_jobs::{Job, JobTable, Now};
 
@@ -70,8 +69,8 @@ pub enum Ask {
     Create {
         /// The request, its shape checked, its names not.
         request: Box<DownloadRequest>,
-        /// One text for all spellings of the same request.
-        canonical: String,
+        /// The request as it came.
+        text: String,
     },
     /// Pause; done when no more rows are written.
     Pause(DownloadId),
@@ -331,8 +330,7 @@ impl Conversation {
         match event {
             ClientEvent::DownloadRequest => {
                 let request = Box::new(DownloadRequest::parse(message.data, &limits)?);
-                let canonical = canonical_json(message.data.get()).unwrap_or_default();
-                self.command(id, Ask::Create { request, canonical });
+                self.command(id, Ask::Create { request, text: message.data.get().to_owned() });
             }
             ClientEvent::DownloadPause => self.command(id, Ask::Pause(job_ref(message.data)?)),
             ClientEvent::DownloadResume => self.command(id, Ask::Resume(job_ref(message.data)?)),

@@ -185,8 +185,8 @@ impl Bench {
     fn carry_out(&mut self, command: &Command) -> Result<Done, ErrorResponse> {
         let (now, me) = (self.now(), Principal::anonymous());
         match &command.ask {
-            Ask::Create { request, canonical } => {
-                if let Some(id) = self.table.find(&me, &command.request_id, canonical)? {
+            Ask::Create { request, text } => {
+                if let Some(id) = self.table.find(&me, &command.request_id, text)? {
                     return Ok(Done::Created { id, is_duplicate: true });
                 }
                 self.jobs += 1;
@@ -196,7 +196,7 @@ impl Bench {
                     id,
                     principal: me,
                     request_id: command.request_id.clone(),
-                    spec: spec(canonical),
+                    spec: spec(text),
                     total: Total { rows, is_exact: true, scan_rows: rows },
                 };
                 self.table.create(now, new)?;
@@ -245,11 +245,12 @@ fn job_id(n: u8) -> DownloadId {
     DownloadId::from_bytes([n; 16])
 }
 
-fn spec(canonical: &str) -> Spec {
+fn spec(text: &str) -> Spec {
     Spec {
         dataset: "logs".into(),
         snapshot: "s".into(),
-        request: canonical.into(),
+        request: text.into(),
+        request_key: text.into(),
         format: "csv".into(),
         codec: None,
         formula_guard: false,

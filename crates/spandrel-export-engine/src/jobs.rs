@@ -170,7 +170,7 @@ impl Jobs {
         let has_space = inner.check_space();
         let mut shared = inner.lock();
         let work = loop {
-            match shared.table.find(&principal, &request_id, &spec.request) {
+            match shared.table.find(&principal, &request_id, &spec.request_key) {
                 Ok(Some(id)) => return Ok(Accepted { id, is_duplicate: true }),
                 Err(JobError::Storing) => {
                     shared = inner.settled.wait(shared).unwrap_or_else(PoisonError::into_inner);

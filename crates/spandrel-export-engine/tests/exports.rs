@@ -7,7 +7,9 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use spandrel_download_protocol::{Codec, Filter, Format, Output, Query, SortKey, SortOrder, Test, Timestamp, Value};
+use spandrel_download_protocol::{
+    Codec, Filter, Format, Output, Query, SortKey, SortOrder, Test, Timestamp, Value,
+};
 use spandrel_export_engine::{Checkpoint, Control, Export, ExportError, Part, Sink};
 use spandrel_source_parquet::DatasetConfig;
 use tempfile::TempDir;
@@ -60,9 +62,12 @@ const ROWS: i64 = 60_000;
 fn batch(order: impl Iterator<Item = i64>) -> RecordBatch {
     let ids: Vec<i64> = order.collect();
     // Ties on purpose: four rows share an instant.
-    let time: TimestampMicrosecondArray = ids.iter().map(|i| Some(1_700_000_000_000_000 + i / 4 * 1_000)).collect();
-    let price: Float64Array = ids.iter().map(|i| (i % 7 != 0).then(|| (i * 7_919 % 1_000) as f64 / 8.0)).collect();
-    let name: StringArray = ids.iter().map(|i| (i % 11 != 0).then(|| format!("row \"{}\", {}", i % 13, i))).collect();
+    let time: TimestampMicrosecondArray =
+        ids.iter().map(|i| Some(1_700_000_000_000_000 + i / 4 * 1_000)).collect();
+    let price: Float64Array =
+        ids.iter().map(|i| (i % 7 != 0).then(|| (i * 7_919 % 1_000) as f64 / 8.0)).collect();
+    let name: StringArray =
+        ids.iter().map(|i| (i % 11 != 0).then(|| format!("row \"{}\", {}", i % 13, i))).collect();
     RecordBatch::try_from_iter([
         ("id", Arc::new(Int64Array::from(ids)) as ArrayRef),
         ("time", Arc::new(time.with_timezone("UTC")) as ArrayRef),
@@ -73,7 +78,11 @@ fn batch(order: impl Iterator<Item = i64>) -> RecordBatch {
 }
 
 fn write(path: &Path, batch: &RecordBatch) {
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(9_000)).set_data_page_row_count_limit(1_000).set_write_batch_size(500).build();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(9_000))
+        .set_data_page_row_count_limit(1_000)
+        .set_write_batch_size(500)
+        .build();
     let file = std::fs::File::create(path).expect("the folder is there");
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a plain schema");
     writer.write(batch).expect("the file can be written");
@@ -94,13 +103,20 @@ fn shuffled(folder: &TempDir) -> PathBuf {
 }
 
 fn export(path: &Path, scan: bool, change: impl FnOnce(&mut Query, &mut Output)) -> Export {
-    let source = spandrel_source_parquet::open(DatasetConfig { scan, ..DatasetConfig::new("data", path) }).expect("a data set");
+    let source = spandrel_source_parquet::open(DatasetConfig { scan, ..DatasetConfig::new("data", path) })
+        .expect("a data set");
     let (from, to) = (Timestamp::from_nanos(0), Timestamp::from_nanos(i128::from(i64::MAX)));
     let mut query = Query { from, to, filters: vec![], columns: vec![0, 1, 2, 3], sort: vec![], limit: None };
     let mut output = Output::new(Format::Csv);
     change(&mut query, &mut output);
     let scratch = path.with_extension("scratch");
-    Export { rows: source.rows(&source.snapshot()).expect("the files are there"), query, output, workers: 2, scratch }
+    Export {
+        rows: source.rows(&source.snapshot()).expect("the files are there"),
+        query,
+        output,
+        workers: 2,
+        scratch,
+    }
 }
 
 fn run(export: &Export) -> Memory {
@@ -111,7 +127,10 @@ fn run(export: &Export) -> Memory {
 }
 
 fn ids(csv: &[u8]) -> Vec<i64> {
-    csv::Reader::from_reader(csv).records().map(|r| r.expect("valid CSV")[0].parse().expect("an id")).collect()
+    csv::Reader::from_reader(csv)
+        .records()
+        .map(|r| r.expect("valid CSV")[0].parse().expect("an id"))
+        .collect()
 }
 
 #[test]
@@ -119,7 +138,15 @@ fn every_row_comes_once_and_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let sink = run(&export(&ordered(&folder), true, |_, _| ()));
     assert_eq!(ids(&sink.parts[0]), (0..ROWS).collect::<Vec<_>>());
-    assert_eq!(sink.done, [Part { index: 1, rows: ROWS as u64, bytes: sink.parts[0].len() as u64, raw_bytes: sink.parts[0].len() as u64 }]);
+    assert_eq!(
+        sink.done,
+        [Part {
+            index: 1,
+            rows: ROWS as u64,
+            bytes: sink.parts[0].len() as u64,
+            raw_bytes: sink.parts[0].len() as u64
+        }]
+    );
 }
 
 #[test]
@@ -142,7 +169,18 @@ fn an_unscanned_file_that_turns_out_unordered_starts_again_sorted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("late.parquet");
     // Row groups do not overlap, but one row inside the last is out of order.
-    write(&path, &batch((0..ROWS).map(|i| if i == ROWS - 10 { ROWS - 20 } else if i == ROWS - 20 { ROWS - 10 } else { i })));
+    write(
+        &path,
+        &batch((0..ROWS).map(|i| {
+            if i == ROWS - 10 {
+                ROWS - 20
+            } else if i == ROWS - 20 {
+                ROWS - 10
+            } else {
+                i
+            }
+        })),
+    );
     let sink = run(&export(&path, false, |_, _| ()));
     assert_eq!(sink.restarts, 1);
     let got: Vec<i64> = ids(&sink.parts[0]).iter().map(|id| id / 4).collect();
@@ -154,7 +192,9 @@ fn an_unscanned_file_that_turns_out_unordered_starts_again_sorted() {
 fn the_number_of_threads_never_shows() {
     let folder = tempfile::tempdir().unwrap();
     for path in [ordered(&folder), shuffled(&folder)] {
-        for (format, codec) in [(Format::Csv, Some(Codec::Gzip)), (Format::Json, Some(Codec::Zstd)), (Format::Ndjson, None)] {
+        for (format, codec) in
+            [(Format::Csv, Some(Codec::Gzip)), (Format::Json, Some(Codec::Zstd)), (Format::Ndjson, None)]
+        {
             let one = export(&path, true, |q, o| {
                 q.filters.push(Filter::Leaf { column: 0, test: Test::Gt(Value::Int(100)) });
                 (o.format, o.codec, o.rows_per_part) = (format, codec, Some(17_000));
@@ -172,7 +212,9 @@ fn the_number_of_threads_never_shows() {
 fn an_export_continues_from_any_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     for path in [ordered(&folder), shuffled(&folder)] {
-        for (format, codec) in [(Format::Csv, None), (Format::Json, Some(Codec::Gzip)), (Format::Ndjson, Some(Codec::Zstd))] {
+        for (format, codec) in
+            [(Format::Csv, None), (Format::Json, Some(Codec::Gzip)), (Format::Ndjson, Some(Codec::Zstd))]
+        {
             let whole = export(&path, true, |q, o| {
                 q.filters.push(Filter::Leaf { column: 2, test: Test::Exists(true) });
                 q.limit = Some(50_000);
@@ -235,7 +277,8 @@ fn parts_are_complete_files_and_json_is_json() {
             }
             (o.format, o.rows_per_part) = (Format::Json, Some(5_000));
         }));
-        let rows: Vec<Vec<serde_json::Value>> = sink.parts.iter().map(|p| serde_json::from_slice(p).unwrap()).collect();
+        let rows: Vec<Vec<serde_json::Value>> =
+            sink.parts.iter().map(|p| serde_json::from_slice(p).unwrap()).collect();
         assert_eq!(rows.iter().map(Vec::len).sum::<usize>(), limit);
         assert_eq!(rows.len(), limit.div_ceil(5_000).max(1));
         if limit == 0 {

@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             dataset: "logs".into(),
             snapshot: String::new(),
             request: "{}".into(),
+            request_key: "k".into(),
             format: "csv".into(),
             codec: None,
             formula_guard: false,

@@ -11,7 +11,7 @@
 //! let mut table = JobTable::new(Limits::default(), Retention::default());
 //! let (now, id) = (Now { mono_ms: 0, wall_ms: 1_700_000_000_000 }, DownloadId::from_bytes([7; 16]));
 //! let spec = Spec {
-//!     dataset: "logs".into(), snapshot: "v1".into(), request: "{}".into(), format: "csv".into(), codec: None,
+//!     dataset: "logs".into(), snapshot: "v1".into(), request: "{}".into(), request_key: "k".into(), format: "csv".into(), codec: None,
 //!     formula_guard: false, time_zone: UtcOffset::Zulu, file_stem: "logs".into(), file_suffix: ".csv".into(),
 //!     content_type: "text/csv; charset=utf-8".into(), rows_per_file: 500_000,
 //! };

@@ -13,8 +13,10 @@ pub struct Spec {
     pub dataset: String,
     /// Text by which the source finds the accepted rows again.
     pub snapshot: String,
-    /// The request as canonical JSON text: equal texts are equal requests.
+    /// The request as it came, JSON text: what a later process reads again.
     pub request: String,
+    /// Equal keys are equal requests; a digest of the request's canonical form.
+    pub request_key: String,
     /// `csv`, `json` or `ndjson`.
     pub format: String,
     /// `gzip` or `zstd`, when the files are compressed.

@@ -144,13 +144,13 @@ impl JobTable {
         &self,
         principal: &Principal,
         request_id: &RequestId,
-        request: &str,
+        request_key: &str,
     ) -> Result<Option<DownloadId>, JobError> {
         // A tuple of borrowed halves cannot look up a tuple of owned ones: two counted references a request.
         let key = (principal.clone(), request_id.clone());
         let Some(job) = self.keys.get(&key).and_then(|id| self.jobs.get(id)) else { return Ok(None) };
         match job {
-            _ if job.record.spec.request != request => Err(JobError::RequestIdConflict),
+            _ if job.record.spec.request_key != request_key => Err(JobError::RequestIdConflict),
             _ if !job.is_stored => Err(JobError::Storing),
             _ if job.state() == JobState::Expired => Err(JobError::Expired),
             _ => Ok(Some(job.id())),
@@ -163,7 +163,7 @@ impl JobTable {
     /// [`JobError::TooManyParts`], [`JobError::Overloaded`], or what [`find`](Self::find) says of a job with
     /// the same key; an equal request is not an error of `find`, so ask it first.
     pub fn create(&mut self, now: Now, new: NewJob) -> Result<(), JobError> {
-        if self.find(&new.principal, &new.request_id, &new.spec.request)?.is_some() {
+        if self.find(&new.principal, &new.request_id, &new.spec.request_key)?.is_some() {
             return Err(JobError::RequestIdConflict);
         }
         let parts = new.spec.parts_of(new.total.rows);

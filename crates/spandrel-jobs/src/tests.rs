@@ -25,6 +25,7 @@ fn spec(request: &str) -> Spec {
         dataset: "logs".into(),
         snapshot: "s".into(),
         request: request.into(),
+        request_key: request.into(),
         format: "csv".into(),
         codec: None,
         formula_guard: false,

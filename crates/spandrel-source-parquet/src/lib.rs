@@ -4,6 +4,7 @@ mod csv;
 mod error;
 mod files;
 mod parquet_source;
+mod sample;
 mod table;
 mod types;
 
@@ -14,6 +15,7 @@ use spandrel_download_protocol::{Column, UtcOffset};
 use spandrel_export::Source;
 
 pub use error::OpenError;
+pub use sample::{SampleError, write_trades};
 
 /// Format of the files of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

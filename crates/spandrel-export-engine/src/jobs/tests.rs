@@ -227,6 +227,7 @@ fn request(n: u8, rows: u64, per_part: u64) -> JobRequest {
             dataset: "numbers".into(),
             snapshot: "v1".into(),
             request: "{}".into(),
+            request_key: "k".into(),
             format: "csv".into(),
             codec: None,
             formula_guard: false,
