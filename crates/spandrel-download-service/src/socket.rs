@@ -40,6 +40,9 @@ pub(crate) async fn open(State(inner): State<Arc<Inner>>, mut request: Request) 
     };
     let mut limits = spandrel_transport::Limits::default();
     limits.frame_bytes_max = inner.config.sessions.protocol.message_bytes_max;
+    // A message over the limit is on its way when it is refused: what is not read becomes a reset, and a reset
+    // eats the close code.
+    limits.drain_bytes_max = limits.frame_bytes_max.saturating_mul(2);
     let tasks = inner.tasks.clone();
     let span = tracing::Span::current();
     tasks.spawn(
