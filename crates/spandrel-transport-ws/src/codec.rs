@@ -26,7 +26,7 @@ const ENGINE_READ_BYTES: usize = 4 << 10;
 /// Longest payload of a control frame: RFC 6455 section 5.5.
 const CONTROL_BYTES_MAX: usize = 125;
 /// Most bytes asked for in one read.
-const READ_BYTES_MAX: usize = 32 << 10;
+const READ_BYTES_MAX: usize = 16 << 10;
 
 /// Which end of the connection this is. A client masks what it sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@
 //! let server = WsTransport::new().with_subprotocols(["chat.v2", "chat.v1"]);
 //! let listener = server.listen(&"ws://127.0.0.1:0/".parse()?).await?;
 //! let address = listener.local().clone();
-//! tokio::spawn(spandrel_transport::serve(listener, &Limits::default(), std::future::pending(), |mut conn| async move {
+//! tokio::spawn(spandrel_transport::serve(listener, Limits::default(), std::future::pending(), |mut conn| async move {
 //!     while let Ok(Some(frame)) = conn.recv().await {
 //!         let _ = conn.feed(frame).await;
 //!     }

@@ -1,6 +1,7 @@
 //! A link as its user holds it: async methods, batches kept inside.
 
 use std::{
+    fmt,
     future::poll_fn,
     task::{Context, Poll, ready},
     time::Duration,
@@ -13,7 +14,6 @@ use crate::{Link, LinkError, LinkStats, Peer};
 /// One open connection. Frames taken by [`feed`](Self::feed) or [`try_feed`](Self::try_feed) go out together when
 /// [`flush`](Self::flush) is called, **or while [`recv`](Self::recv) waits**, so a task that loops over
 /// `select! { frame = conn.recv() => …, more = queue.recv() => conn.try_feed(…) }` reads and writes at once.
-#[derive(Debug)]
 pub struct Connection<L = Box<dyn Link>> {
     link: L,
     inq: Batch,
@@ -248,5 +248,14 @@ impl<L: Link> Connection<L> {
                 Poll::Pending => return,
             }
         }
+    }
+}
+
+impl<L: Link> fmt::Debug for Connection<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", self.peer())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }

@@ -19,6 +19,8 @@ use crate::{Link, LinkError, LinkStats, Peer};
 
 /// Pieces handed to one vectored write.
 const SLICES: usize = 16;
+/// Most bytes asked for in one read, unless the codec wants more.
+const READ_BYTES_MAX: usize = 16 << 10;
 
 /// A [`Link`] made of a byte stream and a [`Codec`].
 ///
@@ -30,7 +32,11 @@ pub struct Driver<I, C> {
     limits: Limits,
     peer: Box<Peer>,
     inbuf: BytesMut,
+    /// Bytes to ask for next: grows while reads come back full.
+    appetite: usize,
     out: OutBuf,
+    /// Bytes of `out`, at most, that answer the peer (pongs) rather than carry frames of ours.
+    answers: usize,
     stats: LinkStats,
     is_eof: bool,
     /// The stream takes no more bytes; what was queued is lost.
@@ -90,7 +96,9 @@ where
             limits: limits.clone(),
             peer: Box::new(peer),
             inbuf: leftover,
+            appetite: 0,
             out: OutBuf::new(),
+            answers: 0,
             stats,
             is_eof: false,
             is_mute: false,
@@ -103,6 +111,7 @@ where
     /// Decodes until the batch is full or bytes are missing.
     fn decode(&mut self, batch: &mut Batch) -> Result<usize, WireError> {
         let mut taken = 0;
+        let queued = self.out.len();
         while !batch.is_full() {
             match self.codec.decode(&mut self.inbuf, self.is_eof, &mut self.out) {
                 Ok(Some(frame)) => {
@@ -119,8 +128,8 @@ where
                 Err(e) => return Err(e),
             }
         }
+        self.answers += self.out.len().saturating_sub(queued);
         self.stats.frames_in += taken as u64;
-        self.stats.activity = self.codec.activity();
         Ok(taken)
     }
 
@@ -136,8 +145,9 @@ where
                 self.end = End::Clean;
                 return Poll::Ready(Ok(0));
             }
-            // Contract 5: a peer that reads nothing is not read either.
-            while self.out.len() > self.limits.queued_bytes_max {
+            // Contract 5: a peer that pings and reads nothing is not read either. Our own frames do not count: two peers
+            // with full queues that both stopped reading would wait for each other for ever.
+            while self.answers > self.limits.queued_bytes_max {
                 ready!(self.poll_write_out(cx));
             }
             match self.poll_fill(cx) {
@@ -156,18 +166,23 @@ where
 
     /// Reads once into the buffer; 0 is the end of the stream. An empty buffer is given back on `Pending`.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let hint = self.codec.read_hint().max(512);
-        if self.inbuf.capacity() - self.inbuf.len() < hint {
-            self.inbuf.reserve(hint);
+        let want = self.codec.read_hint().max(self.appetite).max(512);
+        if self.inbuf.capacity() - self.inbuf.len() < want {
+            self.inbuf.reserve(want);
         }
+        let room = self.inbuf.capacity() - self.inbuf.len();
         let read = pin!(self.io.read_buf(&mut self.inbuf)).poll(cx);
         match read {
             Poll::Ready(Ok(n)) => {
                 self.stats.bytes_in += n as u64;
+                if n == room {
+                    self.appetite = (room * 2).min(READ_BYTES_MAX);
+                }
                 Poll::Ready(Ok(n))
             }
             Poll::Pending if self.inbuf.is_empty() => {
                 self.inbuf = BytesMut::new();
+                self.appetite = 0;
                 self.codec.shrink();
                 Poll::Pending
             }
@@ -182,10 +197,12 @@ where
             match ready!(self.poll_write_once(cx)) {
                 Ok(n) => {
                     self.out.advance(n);
+                    self.answers = self.answers.min(self.out.len());
                     self.stats.bytes_out += n as u64;
                 }
                 Err(_) => {
                     self.is_mute = true;
+                    self.answers = 0;
                     self.out.clear();
                 }
             }
@@ -222,7 +239,7 @@ where
             half.frames_in = frames_in;
             half.timer.as_mut().reset(Instant::now() + after);
         }
-        half.timer.as_mut().poll(cx)
+        if is_due(&mut half.timer, cx) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Runs the goodbye to its end; see [`Link::poll_close`].
@@ -233,19 +250,21 @@ where
             Box::new(Goodbye { stage: Stage::Flush, timer: Box::pin(sleep(wait)), drained: 0 })
         });
         while goodbye.stage != Stage::Done {
+            let stage = goodbye.stage;
             let step = self.poll_goodbye_stage(cx, &mut goodbye);
-            if step.is_pending() {
-                if goodbye.timer.as_mut().poll(cx).is_pending() {
-                    self.goodbye = Some(goodbye);
-                    return Poll::Pending;
-                }
+            if is_due(&mut goodbye.timer, cx) {
                 // Out of time: skip to the part that ends the stream, or give up.
-                goodbye.stage = match goodbye.stage {
+                goodbye.stage = match stage {
                     Stage::AwaitPeer => Stage::Shutdown,
                     _ => Stage::Done,
                 };
+            } else if step.is_pending() {
+                self.goodbye = Some(goodbye);
+                return Poll::Pending;
             }
-            goodbye.timer.as_mut().reset(Instant::now() + wait);
+            if goodbye.stage != stage {
+                goodbye.timer.as_mut().reset(Instant::now() + wait);
+            }
         }
         self.goodbye = Some(goodbye);
         Poll::Ready(())
@@ -284,6 +303,11 @@ where
         }
         Poll::Ready(())
     }
+}
+
+/// Has the time come? Looks at the clock as well: a task that is busy may not be told by its timer.
+fn is_due(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> bool {
+    timer.deadline() <= Instant::now() || timer.as_mut().poll(cx).is_ready()
 }
 
 impl<I, C> Link for Driver<I, C>
@@ -365,7 +389,7 @@ where
     }
 
     fn stats(&self) -> LinkStats {
-        LinkStats { queued_bytes: self.out.len(), ..self.stats }
+        LinkStats { queued_bytes: self.out.len(), activity: self.codec.activity(), ..self.stats }
     }
 
     fn close_info(&self) -> Option<&Close> {

@@ -83,6 +83,12 @@ pub enum DialError {
         /// HTTP status of the answer.
         status: u16,
     },
+    /// The peer answered and said goodbye.
+    #[error("peer closed during the handshake: {close}")]
+    Closed {
+        /// Why.
+        close: Close,
+    },
     /// The peer answered in a way that does not fit the protocol.
     #[error("handshake failed: {0}")]
     Handshake(String),

@@ -39,6 +39,7 @@ mod mem;
 mod peer;
 mod registry;
 mod serve;
+mod tcp;
 mod transport;
 
 pub mod conformance;
@@ -53,4 +54,5 @@ pub use peer::Peer;
 pub use registry::Registry;
 pub use serve::serve;
 pub use spandrel_wire::{Batch, Bytes, Close, Codec, Endpoint, Frame, Kind, Limits, WireError};
+pub use tcp::TcpTransport;
 pub use transport::{Incoming, Listener, Transport};

@@ -17,7 +17,8 @@ use crate::{LinkError, Peer};
 /// 4. `Ready(Ok(0))` means the peer closed in good order; every later poll says so again. A peer gone without the
 ///    goodbye its wire has is [`LinkError::Gone`].
 /// 5. While more than [`queued_bytes_max`](spandrel_wire::Limits::queued_bytes_max) bytes wait for a peer that does not
-///    read, nothing is read from it and no frames are taken for it.
+///    read, no frames are taken for it; and while that many answers to its pings wait, nothing is read from it. Frames
+///    of our own never stop the reading: two peers with full queues would wait for each other.
 /// 6. All frames the peer sent before its goodbye are received before the end is.
 ///
 /// The [`conformance`](crate::conformance) suite holds a transport to all of them.

@@ -17,6 +17,8 @@ use crate::{
 
 /// Peers that may wait to be accepted on one name.
 const BACKLOG: usize = 128;
+/// Longest ping, as on the wires that have them.
+const PING_BYTES_MAX: usize = 125;
 
 /// Transport of scheme `mem`. Each value is a network of its own; clones share it.
 #[derive(Clone, Default)]
@@ -182,8 +184,7 @@ impl Link for MemLink {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut Batch) -> Poll<Result<(), LinkError>> {
         let mut pipe = lock(&self.outgoing);
-        loop {
-            let Some(frame) = queue.front() else { break };
+        while let Some(frame) = queue.front() {
             if pipe.goodbye.is_some() || pipe.is_gone {
                 let error = if pipe.is_gone { LinkError::Gone } else { LinkError::Closed };
                 queue.clear();
@@ -225,7 +226,10 @@ impl Link for MemLink {
         Poll::Ready(Ok(()))
     }
 
-    fn ping(&mut self, _payload: &[u8]) -> Result<bool, LinkError> {
+    fn ping(&mut self, payload: &[u8]) -> Result<bool, LinkError> {
+        if payload.len() > PING_BYTES_MAX {
+            return Err(WireError::TooLong { len: payload.len() as u64, max: PING_BYTES_MAX }.into());
+        }
         let mut pipe = lock(&self.outgoing);
         if pipe.goodbye.is_some() {
             return Err(LinkError::Closed);
@@ -243,7 +247,7 @@ impl Link for MemLink {
 
     fn stats(&self) -> LinkStats {
         let activity = self.stats.frames_in + lock(&self.incoming).pings;
-        LinkStats { activity, queued_bytes: lock(&self.outgoing).frames.bytes(), ..self.stats }
+        LinkStats { activity, ..self.stats }
     }
 
     fn close_info(&self) -> Option<&Close> {

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// connections already open go on.
 pub async fn serve<H, F>(
     mut listener: Box<dyn Listener>,
-    limits: &Limits,
+    limits: Limits,
     stop: impl Future<Output = ()>,
     handle: H,
 ) where

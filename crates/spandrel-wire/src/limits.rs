@@ -7,7 +7,7 @@
 /// | `frame_bytes_max` | 1 MiB | the largest message of the protocols here |
 /// | `fragments_max` | 1,024 | many tiny parts cost more than one large one |
 /// | `depth_max` | 64 | no message here nests deeper; parsers recurse |
-/// | `queued_bytes_max` | 64 KiB | over it nothing is read from a peer that does not read |
+/// | `queued_bytes_max` | 64 KiB | over it no frames are taken for a peer that does not read, nor its pings answered |
 /// | `batch_bytes_max` | 64 KiB | larger batches fall out of the cache |
 /// | `batch_frames_max` | 256 | a batch of tiny frames still yields to other tasks |
 /// | `half_frame_ms` | 10,000 | a frame not finished by then never will be |
@@ -26,7 +26,8 @@ pub struct Limits {
     pub fragments_max: usize,
     /// Deepest nesting a JSON scanner follows.
     pub depth_max: usize,
-    /// While more than this many bytes wait to be written, nothing is read and nothing more is taken.
+    /// While more than this many bytes wait to be written, no frames are taken; while that many answers to pings do,
+    /// nothing is read.
     pub queued_bytes_max: usize,
     /// A batch is full at this many payload bytes.
     pub batch_bytes_max: usize,

@@ -22,6 +22,8 @@ pub struct OutBuf {
 impl OutBuf {
     /// Longest piece that is copied rather than queued, in bytes.
     pub const COPY_BYTES_MAX: usize = 4096;
+    /// A tail this long becomes a piece of its own: a growing one would be copied each time it doubles.
+    const TAIL_BYTES_MAX: usize = 16 << 10;
     /// Largest tail kept for reuse once everything is written, in bytes.
     const KEEP_BYTES_MAX: usize = 2048;
 
@@ -33,6 +35,10 @@ impl OutBuf {
 
     /// Copies bytes to the end.
     pub fn put_slice(&mut self, bytes: &[u8]) {
+        if self.tail.len() + bytes.len() > Self::TAIL_BYTES_MAX && !self.tail.is_empty() {
+            self.close_tail();
+            self.tail.reserve_exact(Self::TAIL_BYTES_MAX.max(bytes.len()));
+        }
         self.tail.extend_from_slice(bytes);
         self.len = self.len.saturating_add(bytes.len());
     }
@@ -42,22 +48,15 @@ impl OutBuf {
         if bytes.len() <= Self::COPY_BYTES_MAX {
             return self.put_slice(&bytes);
         }
-        if self.tail_at < self.tail.len() {
-            let mut tail = Bytes::from(std::mem::take(&mut self.tail));
-            tail.advance(self.tail_at);
-            self.chunks.push_back(tail);
-        } else {
-            self.tail.clear();
-        }
-        self.tail_at = 0;
+        self.close_tail();
         self.len = self.len.saturating_add(bytes.len());
         self.chunks.push_back(bytes);
     }
 
     /// Adds `bytes` to the end with `edit` applied to the copy, as a masked payload needs it.
     pub fn put_edited(&mut self, bytes: &[u8], edit: impl FnOnce(&mut [u8])) {
-        let at = self.tail.len();
         self.put_slice(bytes);
+        let at = self.tail.len() - bytes.len();
         if let Some(copy) = self.tail.get_mut(at..) {
             edit(copy);
         }
@@ -134,6 +133,18 @@ impl OutBuf {
     #[must_use]
     pub fn is_contiguous(&self) -> bool {
         self.chunks.is_empty() || (self.chunks.len() == 1 && self.tail.is_empty())
+    }
+
+    /// Makes the tail a queued piece, if it holds anything.
+    fn close_tail(&mut self) {
+        if self.tail_at < self.tail.len() {
+            let mut tail = Bytes::from(std::mem::take(&mut self.tail));
+            tail.advance(self.tail_at);
+            self.chunks.push_back(tail);
+        } else {
+            self.tail.clear();
+        }
+        self.tail_at = 0;
     }
 }
 
