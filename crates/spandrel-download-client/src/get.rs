@@ -35,7 +35,8 @@ pub struct GetOptions {
     pub merge: bool,
     /// On interruption leave the job at the server, to be attached to later, instead of cancelling it.
     pub keep_job: bool,
-    /// Parts of the job begin with a CSV header. Only needed for [`Wanted::Job`]; a new job says it itself.
+    /// Parts have no CSV header to leave out when joining. Only looked at for [`Wanted::Job`]: a new job says it
+    /// itself.
     pub csv_has_no_header: bool,
 }
 
@@ -103,6 +104,9 @@ pub enum GetError {
         /// Why.
         source: std::io::Error,
     },
+    /// Interrupted by the user before the server answered; it may have made the job.
+    #[error("interrupted before the server answered")]
+    InterruptedEarly,
     /// Interrupted by the user.
     #[error("interrupted; job {id} {}", if *.is_cancelled { "was cancelled" } else { "is kept at the server" })]
     Interrupted {
@@ -119,7 +123,7 @@ impl GetError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Client(ClientError::Url { .. }) => 2,
-            Self::Interrupted { .. } => 6,
+            Self::Interrupted { .. } | Self::InterruptedEarly => 6,
             Self::Job(error) if error.code == ErrorCode::Cancelled => 6,
             Self::Job(_) | Self::Client(ClientError::Refused(_)) => 3,
             Self::Merge { .. } | Self::Client(ClientError::File { .. } | ClientError::Digest { .. }) => 5,
@@ -155,7 +159,7 @@ pub async fn get(
     }
     let mut download = tokio::select! {
         download = begin(client, &wanted, &mut report) => download?,
-        () = &mut interrupt => return Err(GetError::Usage("interrupted before there was a job".to_owned())),
+        () = &mut interrupt => return Err(GetError::InterruptedEarly),
     };
     report(GetEvent::Accepted(download.start()));
     let plan = Plan::new(options, download.start(), has_header);
@@ -456,6 +460,7 @@ mod tests {
             (GetError::Client(ClientError::ConnectionFailed { code: 1006, attempts: 5 }), 4),
             (GetError::Client(ClientError::Http(String::new())), 4),
             (GetError::Client(digest), 5),
+            (GetError::InterruptedEarly, 6),
             (GetError::Interrupted { id: DownloadId::from_bytes([0; 16]), is_cancelled: true }, 6),
         ] {
             assert_eq!(error.exit_code(), want, "{error}");

@@ -65,10 +65,15 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
-    fn fail(self, error: ClientError, jobs: &mut HashMap<DownloadId, Arc<Slot>>) {
+    /// Tells whoever waits; for a job followed again, says whether that is to be tried later.
+    fn fail(self, error: ClientError, jobs: &mut HashMap<DownloadId, Arc<Slot>>) -> Option<Postponed> {
         match (self, error) {
             (Self::Start(reply, _), error) => drop(reply.send(Err(error))),
             (Self::State(reply), error) => drop(reply.send(Err(error))),
+            // Many jobs at once meet the rate limit: that says nothing about the job.
+            (Self::Again(id), ClientError::Refused(refusal)) if refusal.recoverable => {
+                return Some(Postponed { id, after_ms: refusal.retry_after_ms.unwrap_or(1000) });
+            }
             (Self::Again(id), ClientError::Refused(refusal)) => {
                 if let Some(slot) = jobs.remove(&id) {
                     slot.put(DownloadEvent::Error(refusal));
@@ -76,7 +81,13 @@ impl Reply {
             }
             (Self::Again(_), _) => {}
         }
+        None
     }
+}
+
+struct Postponed {
+    id: DownloadId,
+    after_ms: u64,
 }
 
 /// Why a connection ended.
@@ -96,6 +107,9 @@ pub(crate) struct Session {
     jobs: HashMap<DownloadId, Arc<Slot>>,
     backoff: Backoff,
     retry_after_ms: Option<u64>,
+    /// Jobs to follow again, once the server's rate limit allows.
+    postponed: Vec<DownloadId>,
+    postponed_until: Instant,
     limits: Limits,
 }
 
@@ -131,6 +145,8 @@ impl Session {
             unanswered: HashMap::new(),
             jobs: HashMap::new(),
             retry_after_ms: None,
+            postponed: Vec::new(),
+            postponed_until: Instant::now(),
             limits,
         })
     }
@@ -260,6 +276,8 @@ impl Session {
             let wake = heart.wake().map_or(u64::MAX, Millis::get);
             let wake = start + Duration::from_millis(wake.min(86_400_000));
             let answer = tokio::select! {
+                // Reading comes first: after a pause of the whole process, what waits in the socket is life.
+                biased;
                 received = conn.recv() => match received {
                     Ok(Some(frame)) => {
                         heart.heard(clock());
@@ -282,6 +300,11 @@ impl Session {
                     Some(ask) => self.register(ask),
                     None => return End::Unwanted,
                 },
+                () = sleep_until(self.postponed_until), if !self.postponed.is_empty() => {
+                    // A hundred a second is what servers allow by default.
+                    self.postponed_until = Instant::now() + Duration::from_millis(10);
+                    self.postponed.pop().filter(|id| self.jobs.contains_key(id)).and_then(|id| self.attach_again(id))
+                }
                 () = sleep_until(wake) => {
                     // Pings and pongs of the wire are life too, but only its counter shows them.
                     let now = conn.stats().activity;
@@ -315,15 +338,20 @@ impl Session {
         self.unanswered.retain(|_, ask| !matches!(ask.reply, Reply::Again(_)));
         let mut texts: Vec<String> = self.unanswered.values().map(text_of).collect();
         self.jobs.retain(|_, slot| Arc::strong_count(slot) > 1);
+        self.postponed.clear();
         for id in self.jobs.keys().copied().collect::<Vec<_>>() {
-            let data = serde_json::value::to_raw_value(&JobRef { download_id: id });
-            let Ok(data) = data else { continue };
-            let request_id = new_request_id();
-            let ask = Ask { event: ClientEvent::DownloadAttach, data, request_id, reply: Reply::Again(id) };
-            texts.push(text_of(&ask));
-            self.unanswered.insert(ask.request_id.clone(), ask);
+            texts.extend(self.attach_again(id));
         }
         texts
+    }
+
+    fn attach_again(&mut self, id: DownloadId) -> Option<String> {
+        let data = serde_json::value::to_raw_value(&JobRef { download_id: id }).ok()?;
+        let request_id = new_request_id();
+        let ask = Ask { event: ClientEvent::DownloadAttach, data, request_id, reply: Reply::Again(id) };
+        let text = text_of(&ask);
+        self.unanswered.insert(ask.request_id.clone(), ask);
+        Some(text)
     }
 
     /// Takes a question in; returns the message that asks it.
@@ -364,7 +392,7 @@ impl Session {
             ServerEvent::DownloadError => {
                 let error: DownloadError = data(&message)?;
                 if let Some(ask) = self.answered(&message) {
-                    ask.reply.fail(error.error.into(), &mut self.jobs);
+                    self.refuse(ask, error.error);
                 } else if let Some(slot) = error.download_id.and_then(|id| self.jobs.remove(&id)) {
                     slot.put(DownloadEvent::Error(error.error));
                 }
@@ -376,7 +404,7 @@ impl Session {
                     self.retry_after_ms = error.retry_after_ms;
                 }
                 if let Some(ask) = self.answered(&message) {
-                    ask.reply.fail(error.into(), &mut self.jobs);
+                    self.refuse(ask, error);
                 } else {
                     tracing::warn!(%error, "the server complains");
                 }
@@ -392,6 +420,13 @@ impl Session {
             _ => {}
         }
         Ok(None)
+    }
+
+    fn refuse(&mut self, ask: Ask, error: ErrorResponse) {
+        if let Some(Postponed { id, after_ms }) = ask.reply.fail(error.into(), &mut self.jobs) {
+            self.postponed.push(id);
+            self.postponed_until = Instant::now() + Duration::from_millis(after_ms.clamp(10, 60_000));
+        }
     }
 
     fn answered(&mut self, message: &ServerMessage<'_>) -> Option<Ask> {

@@ -75,3 +75,55 @@ pub fn fuzz_canonical(data: &[u8]) {
         assert_eq!(canonical_json(&once).as_deref(), Some(once.as_str()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    const ALL: [fn(&[u8]); 5] = [
+        super::fuzz_message,
+        super::fuzz_request,
+        super::fuzz_time,
+        super::fuzz_filter_text,
+        super::fuzz_canonical,
+    ];
+
+    /// Texts worth damaging: every line of the data files.
+    fn seeds() -> Vec<&'static str> {
+        let files = [
+            include_str!("../tests/data/envelopes.json"),
+            include_str!("../tests/data/requests.json"),
+            include_str!("../tests/data/filters.json"),
+            include_str!("../tests/data/times.json"),
+        ];
+        files.iter().flat_map(|file| file.lines()).map(|line| line.trim().trim_end_matches(',')).collect()
+    }
+
+    #[test]
+    fn seeds_pass() {
+        for seed in seeds() {
+            ALL.iter().for_each(|target| target(seed.as_bytes()));
+        }
+    }
+
+    proptest! {
+        /// Damaged seeds break no law.
+        #[test]
+        fn prop_damaged_seeds_pass(
+            pick: prop::sample::Index, cut: prop::sample::Index, len in 0_usize..30, put in prop::collection::vec(any::<u8>(), 0..6),
+        ) {
+            let seeds = seeds();
+            let mut text = pick.get(&seeds).as_bytes().to_vec();
+            let at = cut.index(text.len() + 1);
+            let end = (at + len).min(text.len());
+            text.splice(at..end, put);
+            ALL.iter().for_each(|target| target(&text));
+        }
+
+        /// So do arbitrary bytes.
+        #[test]
+        fn prop_any_bytes_pass(data in prop::collection::vec(any::<u8>(), 0..200)) {
+            ALL.iter().for_each(|target| target(&data));
+        }
+    }
+}

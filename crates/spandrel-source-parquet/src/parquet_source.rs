@@ -324,7 +324,8 @@ impl ParquetRows {
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_row_groups(vec![group.group])
             .with_projection(table.mask(columns))
-            .with_batch_size(batch_rows);
+            .with_batch_size(batch_rows)
+            .with_max_predicate_cache_size(PREDICATE_CACHE_BYTES);
         if let Some(selection) = pages.and_then(|f| table.selection(group.group, f)) {
             builder = builder.with_row_selection(selection);
         }
@@ -400,6 +401,10 @@ impl ParquetRows {
         Ok(rows)
     }
 }
+
+/// Columns that filters decoded are kept for the output up to this size a reader; the library's own bound of 100 MB
+/// would be most of an export's memory.
+const PREDICATE_CACHE_BYTES: usize = 4 << 20;
 
 /// Boundary row groups are read to count rows exactly up to this many rows; beyond it the count runs beside the export.
 const COUNT_ROWS_MAX: u64 = 4_000_000;

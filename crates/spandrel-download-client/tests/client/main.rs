@@ -11,7 +11,7 @@ mod server;
 use std::path::Path;
 use std::time::Duration;
 
-use server::{Order, Server, Steering, complete, id, progress, start, to_json};
+use server::{Order, Server, Steering, Ways, complete, id, progress, start, to_json};
 use spandrel_download_client::{
     BackoffPolicy, Client, ClientError, ClientOptions, ConnectionState, Download, DownloadEvent,
     DownloadRequest, Format, GetError, GetEvent, GetOptions, Timestamp, Wanted, get,
@@ -215,6 +215,84 @@ async fn nobody_listening_and_other_servers_are_told_at_once() {
     drop(listener);
     assert!(matches!(Client::connect(&url, options()).await, Err(ClientError::Dial(_))));
     assert!(matches!(Client::connect("https://x", options()).await, Err(ClientError::Url { .. })));
+}
+
+#[tokio::test]
+async fn a_silent_server_is_left_and_the_job_followed_on() {
+    let mut steering = Server::start_with(Ways { heartbeat_ms: 200, ..Ways::default() }).await;
+    let client = connect(&steering).await;
+    let mut download = client.request(&request()).await.unwrap();
+    // A server that answers pings is not left.
+    let quiet = tokio::time::timeout(Duration::from_millis(700), async {
+        until(&mut download, |e| matches!(e, DownloadEvent::Reconnecting { .. })).await
+    });
+    assert!(quiet.await.is_err());
+    assert!(steering.orders.send(Order::Freeze).await.is_ok());
+    until(&mut download, |e| matches!(e, DownloadEvent::Reconnecting { attempt: 1, .. })).await;
+    let again = async {
+        while let Some(seen) = steering.seen.recv().await {
+            if seen.event == ClientEvent::DownloadAttach {
+                return seen.connection;
+            }
+        }
+        0
+    };
+    assert_eq!(again.await, 2);
+}
+
+#[tokio::test]
+async fn a_rate_limit_while_following_again_ends_no_job() {
+    let mut steering = Server::start(false, false).await;
+    let client = connect(&steering).await;
+    let asked = tokio::spawn(async move { client.request(&request()).await });
+    let first = steering.seen.recv().await.unwrap();
+    let order = Order::Say(ServerEvent::DownloadStart, first.request_id, to_json(&start(false, 1)));
+    assert!(steering.orders.send(order).await.is_ok());
+    let mut download = asked.await.unwrap().unwrap();
+    assert!(steering.orders.send(Order::Cut).await.is_ok());
+    let attach = steering.seen.recv().await.unwrap();
+    let error = ErrorResponse::new(ErrorCode::RateLimited, "slow down").with_retry_after(20);
+    let order = Order::Say(ServerEvent::DownloadError, attach.request_id, to_json(&error));
+    assert!(steering.orders.send(order).await.is_ok());
+    let again = steering.seen.recv().await.unwrap();
+    assert_eq!(again.event, ClientEvent::DownloadAttach);
+    say(&steering, ServerEvent::DownloadComplete, to_json(&complete(vec![]))).await;
+    let end = until(&mut download, DownloadEvent::is_terminal).await;
+    assert!(matches!(end, DownloadEvent::Complete(_)));
+}
+
+#[tokio::test]
+async fn one_over_each_bound_of_the_options() {
+    let silent = Server::start_with(Ways { hello: false, ..Ways::default() }).await;
+    let mut tight = options();
+    tight.hello_ms = 50;
+    let outcome = Client::connect(&silent.server.url(), tight).await;
+    assert!(matches!(outcome, Err(ClientError::NoHello { after_ms: 50 })));
+
+    let mut steering = Server::start(false, false).await;
+    let mut tight = options();
+    (tight.under_way_max, tight.answer_bytes_max, tight.message_bytes_max) = (1, 10, 2000);
+    let client = Client::connect(&steering.server.url(), tight).await.unwrap();
+    assert!(matches!(client.datasets().await, Err(ClientError::Http(_))));
+    let other = client.clone();
+    let first = tokio::spawn(async move { other.status(Scope::Session).await });
+    steering.seen.recv().await.unwrap();
+    assert!(matches!(client.status(Scope::Session).await, Err(ClientError::TooMany { max: 1 })));
+    say(&steering, ServerEvent::SystemError, serde_json::json!({ "x": "a".repeat(3000) })).await;
+    assert!(matches!(first.await.unwrap(), Err(ClientError::ConnectionFailed { code: 1009, .. })));
+}
+
+#[tokio::test]
+async fn a_transfer_that_stands_still_is_broken_off_and_continued() {
+    let steering = Server::start_with(Ways { stalls: true, ..Ways::default() }).await;
+    let mut tight = options();
+    tight.stall_ms = 200;
+    let client = Client::connect(&steering.server.url(), tight).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = steering.server.put("a.csv", content(1000));
+    steering.server.break_after([400]);
+    let fetched = client.fetch_file(id(), &file, &directory.path().join("a.csv"), |_| {}).await.unwrap();
+    assert_eq!((fetched.breaks, fetched.bytes_received), (1, 1000));
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub(crate) enum Order {
     Close(u16),
     /// Cut without a goodbye.
     Cut,
+    /// Keep the connection and do nothing more with it.
+    Freeze,
 }
 
 /// What the server saw.
@@ -53,9 +55,26 @@ pub(crate) struct Inner {
     seen: mpsc::Sender<Seen>,
     orders: tokio::sync::Mutex<mpsc::Receiver<Order>>,
     connections: Mutex<usize>,
+    ways: Ways,
+}
+
+/// How the server behaves.
+#[derive(Clone, Copy)]
+pub(crate) struct Ways {
     /// Requests are answered, unless a test wants to do that.
-    answers: bool,
-    multi: bool,
+    pub(crate) answers: bool,
+    /// Jobs have two parts.
+    pub(crate) multi: bool,
+    pub(crate) hello: bool,
+    pub(crate) heartbeat_ms: u64,
+    /// A transfer that breaks stands still instead.
+    pub(crate) stalls: bool,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self { answers: true, multi: false, hello: true, heartbeat_ms: 10_000, stalls: false }
+    }
 }
 
 pub(crate) struct Steering {
@@ -70,6 +89,10 @@ pub(crate) fn id() -> DownloadId {
 
 impl Server {
     pub(crate) async fn start(answers: bool, multi: bool) -> Steering {
+        Self::start_with(Ways { answers, multi, ..Ways::default() }).await
+    }
+
+    pub(crate) async fn start_with(ways: Ways) -> Steering {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (seen_in, seen) = mpsc::channel(1000);
         let (orders, orders_out) = mpsc::channel(1000);
@@ -82,8 +105,7 @@ impl Server {
             seen: seen_in,
             orders: tokio::sync::Mutex::new(orders_out),
             connections: Mutex::default(),
-            answers,
-            multi,
+            ways,
         }));
         let app = Router::new()
             .route("/v1/ws", any(socket))
@@ -227,14 +249,16 @@ async fn serve(server: Server, mut conn: Connection) {
         server_time: 0,
         session_id: number.to_string(),
         protocol: Subprotocol::Json.as_str().to_owned(),
-        heartbeat_interval_ms: 10_000,
-        heartbeat_timeout_ms: 5000,
+        heartbeat_interval_ms: server.0.ways.heartbeat_ms,
+        heartbeat_timeout_ms: server.0.ways.heartbeat_ms / 2,
         max_message_bytes: 1 << 20,
         features: vec![],
         system_health: health(),
         server_nonce: None,
     };
-    say(&mut conn, ServerEvent::ConnectionHealth, "srv-1", &to_json(&hello)).await;
+    if server.0.ways.hello {
+        say(&mut conn, ServerEvent::ConnectionHealth, "srv-1", &to_json(&hello)).await;
+    }
     let mut orders = server.0.orders.lock().await;
     loop {
         tokio::select! {
@@ -247,7 +271,7 @@ async fn serve(server: Server, mut conn: Connection) {
                 let request_id = message.request_id.to_string();
                 let seen = Seen { connection: number, event, request_id: request_id.clone(), data };
                 server.0.seen.send(seen).await.unwrap();
-                if server.0.answers {
+                if server.0.ways.answers {
                     answer(&server, &mut conn, event, message.data, &request_id).await;
                 }
             }
@@ -255,6 +279,11 @@ async fn serve(server: Server, mut conn: Connection) {
                 Some(Order::Say(event, id, data)) => say(&mut conn, event, &id, &data).await,
                 Some(Order::Close(code)) => {
                     let _ = conn.close(Close::new(code, "")).await;
+                    return;
+                }
+                Some(Order::Freeze) => {
+                    drop(orders);
+                    std::future::pending::<()>().await;
                     return;
                 }
                 Some(Order::Cut) | None => return,
@@ -274,7 +303,7 @@ async fn answer(
     match event {
         ClientEvent::DownloadRequest | ClientEvent::DownloadAttach => {
             let attached = event == ClientEvent::DownloadAttach;
-            let parts = if server.0.multi { 2 } else { 1 };
+            let parts = if server.0.ways.multi { 2 } else { 1 };
             say(conn, ServerEvent::DownloadStart, request_id, &to_json(&start(attached, parts))).await;
             say(conn, ServerEvent::DownloadProgress, "job", &to_json(&progress(1))).await;
         }
@@ -337,6 +366,9 @@ async fn file(
     // The bytes before the break go out, because the body is not ready for one turn.
     let end = futures_util::stream::once(async move {
         tokio::task::yield_now().await;
+        if cut.is_some() && server.0.ways.stalls {
+            std::future::pending::<()>().await;
+        }
         if cut.is_some() { Err(std::io::Error::other("cut")) } else { Ok(Bytes::new()) }
     });
     let stream = futures_util::stream::iter([Ok(Bytes::from(sent))]).chain(end);
