@@ -2,7 +2,7 @@
 //!
 //! Wiring only: configuration in `config`, the running server in `serve`, one export without a server in `export`,
 //! the client in `get`. Exit codes: 0
-//! done, 1 the server could not start, 2 usage or configuration, 130 stopped by a second signal.
+//! done, 1 the server could not start, 2 usage, 130 stopped by a second signal.
 
 mod bar;
 mod config;

@@ -107,6 +107,8 @@ pub struct Limits {
     pub preview_count_ms_max: u64,
     /// Jobs on one page of a list. Default 1,000.
     pub page_max: usize,
+    /// Files on one page of a list; the page ends early and says where to go on. Default 20,000: about 8 MiB.
+    pub page_files_max: usize,
     /// Requests waiting for the end of a job at once. Default 1,000.
     pub waits_max: usize,
     /// Rows of a sort other than by time. `None`: as many as the disk holds.
@@ -129,6 +131,7 @@ impl Default for Limits {
             previews_max: 4,
             preview_count_ms_max: 5_000,
             page_max: 1_000,
+            page_files_max: 20_000,
             waits_max: 1_000,
             sort_rows_max: None,
             free_bytes_min: None,

@@ -72,11 +72,18 @@ pub(crate) async fn list(
     let (state, after, limit) = (state.transpose()?, after.transpose()?, limit.transpose()?.unwrap_or(100));
     let list = inner.look(|now, world| {
         let page = world.table.list(&principal, state, after, limit);
-        let jobs = page.ids.into_iter().filter_map(|id| world.table.job(id));
-        DownloadList {
-            downloads: jobs.map(|job| view::status(world.table, world.urls, now.wall_ms, job)).collect(),
-            next_cursor: page.next.map(|cursor| cursor.to_string()),
+        let mut list = DownloadList { downloads: Vec::new(), next_cursor: page.next.map(|c| c.to_string()) };
+        let (mut files, mut last) = (0, None);
+        for job in page.ids.into_iter().filter_map(|id| world.table.job(id)) {
+            files += job.record().parts.len();
+            if let Some(last) = last.filter(|_| files > inner.config.limits.page_files_max) {
+                list.next_cursor = Some(Cursor::of(last).to_string());
+                break;
+            }
+            list.downloads.push(view::status(world.table, world.urls, now.wall_ms, job));
+            last = Some(job);
         }
+        list
     });
     Ok(json(&list))
 }

@@ -514,3 +514,29 @@ async fn a_sort_over_the_limit_is_refused() {
     sorted["searchParams"]["limit"] = json!(ROWS);
     assert_eq!(bench.post("/v1/downloads", &sorted).await.status, 202, "a sort by time is not counted");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_many_files_ends_early() {
+    let bench = Bench::start_with(|config| config.limits.page_files_max = 15).await;
+    let mut parts = request();
+    parts["options"] = json!({ "maxRowsPerFile": 50 });
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        let created = bench.post("/v1/downloads", &parts).await;
+        let path = format!("{}?wait=20", created.header("location").unwrap());
+        let done = bench.get(&path).await.json();
+        assert_eq!(done["files"].as_array().unwrap().len(), 10);
+        made.insert(0, done["downloadId"].clone());
+    }
+    let (mut seen, mut path) = (Vec::new(), "/v1/downloads".to_owned());
+    loop {
+        let page = bench.get(&path).await.json();
+        let listed = page["downloads"].as_array().unwrap();
+        assert_eq!(listed.len(), 1, "two have more files than a page");
+        seen.extend(listed.iter().map(|d| d["downloadId"].clone()));
+        let Some(cursor) = page["nextCursor"].as_str() else { break };
+        path = format!("/v1/downloads?cursor={cursor}");
+    }
+    assert_eq!(seen.len(), 3);
+    assert!(made.iter().all(|id| seen.contains(id)));
+}

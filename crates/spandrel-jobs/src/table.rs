@@ -62,6 +62,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The place of a job: a page after it begins with the next older one.
+    pub fn of(job: &Job) -> Self {
+        Self { created_ms: job.record.created_ms, id: job.id() }
+    }
+
     /// Reads what [`Display`](std::fmt::Display) wrote; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (created, id) = text.split_once('.')?;
