@@ -137,11 +137,11 @@ impl<'a> Emitter<'a> {
         Ok(crate::Summary { rows: self.at.rows, parts: self.at.part })
     }
 
+    /// Rows that fit into the part the next row goes to: a full part is ended before it.
     fn part_room(&self) -> u64 {
-        if self.part_open {
-            self.rows_per_part.saturating_sub(self.at.part_rows).max(1)
-        } else {
-            self.rows_per_part
+        match self.rows_per_part.saturating_sub(self.at.part_rows) {
+            room if self.part_open && room > 0 => room,
+            _ => self.rows_per_part,
         }
     }
 

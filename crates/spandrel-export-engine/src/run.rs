@@ -324,7 +324,7 @@ impl Export {
         let merge = sort::sort(self, schema, &plan.units, control)?;
         let mut emitter = self.emitter(schema, sink, control, from)?;
         let skip = emitter.rows();
-        let feed = Mutex::new(Some(merge.into_feed(self, skip)?));
+        let feed = Mutex::new(Some(merge.into_feed(self, skip, control)?));
         let open = |_: usize| -> Result<Box<dyn Feed>, ExportError> {
             let feed = feed.lock().unwrap_or_else(PoisonError::into_inner).take();
             feed.map(|f| Box::new(f) as Box<dyn Feed>).ok_or(ExportError::Worker)
