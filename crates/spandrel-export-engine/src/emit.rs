@@ -93,6 +93,11 @@ impl<'a> Emitter<'a> {
         })
     }
 
+    /// Checkpoints from here on are of a sorted export.
+    pub(crate) fn mark_sorted(&mut self) {
+        self.at.is_sorted = true;
+    }
+
     /// Whether the limit is reached.
     pub(crate) fn is_full(&self) -> bool {
         self.rows_left == 0
@@ -166,7 +171,8 @@ impl<'a> Emitter<'a> {
     }
 
     fn begin_part(&mut self) -> Result<(), ExportError> {
-        self.at = Checkpoint { part: self.at.part + 1, rows: self.at.rows, ..Checkpoint::default() };
+        let (part, rows, is_sorted) = (self.at.part + 1, self.at.rows, self.at.is_sorted);
+        self.at = Checkpoint { part, rows, is_sorted, ..Checkpoint::default() };
         self.part_open = true;
         self.sink.begin(self.at.part).map_err(ExportError::Sink)?;
         self.store(file_header(self.codec), 0, 0)?;

@@ -102,6 +102,9 @@ pub struct Checkpoint {
     pub batch: u64,
     /// See `unit`.
     pub row: u64,
+    /// Whether the rows came out of a sort: continuing sorts again and skips what is written.
+    #[serde(default)]
+    pub is_sorted: bool,
 }
 
 /// The whole export is written.
@@ -234,7 +237,7 @@ impl Export {
     ) -> Result<Summary, ExportError> {
         let schema = self.rows.schema();
         let (units, flow) = plan::arrange(self.rows.plan(&self.query)?, &self.query, &schema);
-        if flow != Flow::Sort {
+        if flow != Flow::Sort && !from.is_some_and(|c| c.is_sorted) {
             let mut emitter = self.emitter(&schema, sink, control, from)?;
             match self.stream(&schema, &units, flow, &mut emitter, control, from)? {
                 Ended::Complete => return emitter.finish(),
@@ -323,6 +326,7 @@ impl Export {
         let plan = self.rows.plan(&self.query)?;
         let merge = sort::sort(self, schema, &plan.units, control)?;
         let mut emitter = self.emitter(schema, sink, control, from)?;
+        emitter.mark_sorted();
         let skip = emitter.rows();
         let feed = Mutex::new(Some(merge.into_feed(self, skip, control)?));
         let open = |_: usize| -> Result<Box<dyn Feed>, ExportError> {

@@ -83,7 +83,9 @@ fn int(text: &str) -> Result<i64, &'static str> {
 /// A JSON number (RFC 8259 section 6) that has a finite nearest binary64.
 fn float(text: &str) -> Result<f64, &'static str> {
     const WANTED: &str = "a JSON number such as -1.5e3";
-    let value: f64 = serde_json::from_str(text).map_err(|_| WANTED)?;
+    // serde_json checks the grammar; the standard library gives the nearest value.
+    let _: serde_json::Number = serde_json::from_str(text).map_err(|_| WANTED)?;
+    let value: f64 = text.parse().map_err(|_| WANTED)?;
     // serde_json skips white space round a number, a cell may not have any.
     let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_digit() || b == b'-');
     if edge(text.bytes().next()) && edge(text.bytes().last()) && value.is_finite() {
