@@ -300,11 +300,7 @@ impl Export {
         let pipeline = Pipeline {
             workers: self.workers,
             // Filters are evaluated when a unit is opened: worth doing for several units at once.
-            feeds_open_max: if self.query.filters.is_empty() {
-                self.workers.div_ceil(3)
-            } else {
-                self.workers
-            },
+            ahead_max: if self.query.filters.is_empty() { self.workers + 1 } else { self.workers * 2 + 1 },
             units: units.len(),
             open: &open,
             writer: &writer,
@@ -336,7 +332,7 @@ impl Export {
         let writer = || RowWriter::new(&self.columns(schema), &self.output);
         let pipeline = Pipeline {
             workers: self.workers,
-            feeds_open_max: 1,
+            ahead_max: 0,
             units: 1,
             open: &open,
             writer: &writer,
