@@ -9,8 +9,11 @@ use spandrel_download_protocol::{
     RequestId, Scope, ServerEvent, SessionState, StatusCheck, SystemHealth, parse_message, write_message,
 };
 use spandrel_jobs::{Job, JobTable, Now};
+use spandrel_session::{
+    BatchLimits, Batched, Batcher, Beat, Heartbeat, HeartbeatTimes, Millis, Rate, RateLimit, RefusalCounter,
+    RefusalLimit,
+};
 
-use crate::policy::{Batch, Bucket, Refusals};
 use crate::{SessionConfig, Urls, view};
 
 /// Refusals are counted over this long.
@@ -99,13 +102,13 @@ pub enum Done {
 pub struct Conversation {
     config: SessionConfig,
     attachments: HashMap<DownloadId, Attachment>,
-    batch: Batch,
-    bucket: Bucket,
-    refusals: Refusals,
+    batch: Batcher<DownloadId, ProgressUpdate>,
+    rate: RateLimit,
+    refusals: RefusalCounter,
+    heart: Heartbeat,
+    heard_wall_ms: u64,
     commands: usize,
     own_ids: u64,
-    heard: Now,
-    ping_at_ms: u64,
     over_since_ms: Option<u64>,
     is_closed: bool,
     out: VecDeque<Output>,
@@ -136,13 +139,25 @@ impl Conversation {
         };
         let mut conversation = Self {
             attachments: HashMap::new(),
-            batch: Batch::default(),
-            bucket: Bucket::new(now.mono_ms, limits.messages_per_s, limits.message_burst),
-            refusals: Refusals::default(),
+            batch: Batcher::new(BatchLimits {
+                entries_max: limits.batch_size,
+                timeout_ms: limits.batch_timeout_ms,
+            }),
+            rate: RateLimit::new(at(now), Rate { per_s: limits.messages_per_s, burst: limits.message_burst }),
+            refusals: RefusalCounter::new(RefusalLimit {
+                max: limits.refusals_max,
+                window_ms: REFUSAL_WINDOW_MS,
+            }),
+            heart: Heartbeat::new(
+                at(now),
+                HeartbeatTimes {
+                    interval_ms: limits.heartbeat_interval_ms,
+                    timeout_ms: limits.heartbeat_timeout_ms,
+                },
+            ),
+            heard_wall_ms: now.wall_ms,
             commands: 0,
             own_ids: 0,
-            heard: now,
-            ping_at_ms: now.mono_ms.saturating_add(limits.heartbeat_interval_ms),
             over_since_ms: None,
             is_closed: false,
             out: VecDeque::new(),
@@ -160,7 +175,8 @@ impl Conversation {
 
     /// Something came from the peer, whatever it was.
     pub fn heard(&mut self, now: Now) {
-        self.heard = now;
+        self.heart.heard(at(now));
+        self.heard_wall_ms = now.wall_ms;
     }
 
     /// A message came.
@@ -172,7 +188,7 @@ impl Conversation {
         let limits = self.config.limits.protocol.clone();
         match parse_message(text, &limits) {
             Err(refusal) => self.refuse(now, refusal),
-            Ok(message) => match self.bucket.take(now.mono_ms) {
+            Ok(message) => match self.rate.take(at(now)) {
                 Err(wait_ms) => {
                     let error = ErrorResponse::new(ErrorCode::RateLimited, "too many messages; slow down");
                     let error = error.with_retry_after(wait_ms);
@@ -233,12 +249,11 @@ impl Conversation {
         }
         if attachment.sent.as_ref() != Some(&update) {
             attachment.sent = Some(update.clone());
-            self.batch.put(now.mono_ms, update);
+            self.batch_up(now, update);
         }
         if has_moved {
             self.status(now, world, &request_id, std::iter::once(job));
         }
-        self.flush_if_due(now);
     }
 
     /// Does what time asks for: batches, pings, the end of silent or slow peers.
@@ -246,20 +261,19 @@ impl Conversation {
         if self.is_closed {
             return;
         }
-        let limits = &self.config.limits;
-        let silence_ms = limits.heartbeat_interval_ms.saturating_add(limits.heartbeat_timeout_ms);
-        if now.mono_ms.saturating_sub(self.heard.mono_ms) >= silence_ms {
-            return self.close(CloseCode::HEARTBEAT, "nothing was heard for too long");
+        match self.heart.tick(at(now)) {
+            Some(Beat::Dead) => return self.close(CloseCode::HEARTBEAT, "nothing was heard for too long"),
+            Some(Beat::Ping) => self.out.push_back(Output::Ping),
+            None => {}
         }
-        let over_ms = limits.outbound_over_ms;
+        let over_ms = self.config.limits.outbound_over_ms;
         if self.over_since_ms.is_some_and(|since| now.mono_ms.saturating_sub(since) >= over_ms) {
             return self.close(CloseCode::SLOW_CONSUMER, "too much is waiting to be read");
         }
-        if now.mono_ms >= self.ping_at_ms {
-            self.ping_at_ms = now.mono_ms.saturating_add(limits.heartbeat_interval_ms);
-            self.out.push_back(Output::Ping);
+        if self.over_since_ms.is_none() {
+            let due = self.batch.tick(at(now));
+            self.send_batch(now, due);
         }
-        self.flush_if_due(now);
     }
 
     /// So many bytes wait for the peer. While that is over the bound, progress waits too.
@@ -298,12 +312,10 @@ impl Conversation {
     /// Milliseconds until [`tick`](Self::tick) has something to do.
     pub fn next_tick_ms(&self, now: Now) -> u64 {
         let limits = &self.config.limits;
-        let silence_ms = limits.heartbeat_interval_ms.saturating_add(limits.heartbeat_timeout_ms);
-        let silent = self.heard.mono_ms.saturating_add(silence_ms);
-        let batch = self.batch.due_ms(limits.batch_timeout_ms).filter(|_| self.over_since_ms.is_none());
-        let slow = self.over_since_ms.map(|since| since.saturating_add(limits.outbound_over_ms));
-        let next = [Some(self.ping_at_ms), Some(silent), batch, slow].into_iter().flatten().min();
-        next.map_or(limits.heartbeat_interval_ms, |at| at.saturating_sub(now.mono_ms))
+        let batch = self.batch.wake().filter(|_| self.over_since_ms.is_none());
+        let slow = self.over_since_ms.map(|since| Millis::new(since).after(limits.outbound_over_ms));
+        let next = [self.heart.wake(), batch, slow].into_iter().flatten().min();
+        next.map_or(limits.heartbeat_interval_ms, |next| next.since(at(now)))
     }
 
     /// Whether this connection follows the job.
@@ -344,7 +356,7 @@ impl Conversation {
             }
             ClientEvent::DownloadDetach => {
                 let job = own(job_ref(message.data)?)?;
-                self.batch.remove(job.id());
+                self.batch.remove(&job.id());
                 self.unfollow(job.id());
                 self.status(now, world, id, std::iter::once(job));
             }
@@ -411,7 +423,7 @@ impl Conversation {
         }
         // The first update goes past the batch: a user sees life at once.
         let update = view::update(job);
-        self.batch.remove(job.id());
+        self.batch.remove(&job.id());
         self.send(now, ServerEvent::DownloadProgress, &request_id, &update);
         let attachment = Attachment { request_id, state: job.state(), sent: Some(update) };
         self.attachments.insert(job.id(), attachment);
@@ -424,7 +436,7 @@ impl Conversation {
     /// The one terminal event of an attachment.
     fn finish(&mut self, now: Now, world: World<'_>, request_id: &RequestId, job: &Job) {
         if job.state() == JobState::Completed {
-            self.batch.put(now.mono_ms, view::update(job));
+            self.batch.hold(at(now), job.id(), view::update(job));
         }
         self.end(now, job.id(), |conversation| match job.state() {
             JobState::Completed => {
@@ -452,16 +464,29 @@ impl Conversation {
         }
     }
 
-    fn flush_if_due(&mut self, now: Now) {
-        let limits = &self.config.limits;
-        let is_due = self.batch.due_ms(limits.batch_timeout_ms).is_some_and(|at| at <= now.mono_ms);
-        if (is_due || self.batch.len() >= limits.batch_size) && self.over_since_ms.is_none() {
-            self.flush(now);
+    /// Into the batch; out with it when that fills it, unless the peer has too much to read already.
+    fn batch_up(&mut self, now: Now, update: ProgressUpdate) {
+        let id = update.download_id;
+        if self.over_since_ms.is_some() {
+            self.batch.hold(at(now), id, update);
+        } else {
+            let full = self.batch.push(at(now), id, update);
+            self.send_batch(now, full);
         }
     }
 
     fn flush(&mut self, now: Now) {
-        let updates = self.batch.take();
+        let batch = self.batch.flush();
+        self.send_batch(now, batch);
+    }
+
+    fn send_batch(&mut self, now: Now, batch: Option<Batched<ProgressUpdate>>) {
+        let updates = match batch {
+            None => return,
+            Some(Batched::One(one)) => vec![one],
+            Some(Batched::Many(many)) => many,
+        };
+        // More than a batch when the peer was slow.
         for chunk in updates.chunks(self.config.limits.batch_size.max(1)) {
             if let [one] = chunk {
                 self.send(now, ServerEvent::DownloadProgress, &one.request_id, one);
@@ -494,7 +519,7 @@ impl Conversation {
         }
         let state = SessionState {
             connected: true,
-            last_heartbeat: self.heard.wall_ms,
+            last_heartbeat: self.heard_wall_ms,
             active_downloads,
             system_health: world.health.clone(),
         };
@@ -504,8 +529,7 @@ impl Conversation {
     fn refuse(&mut self, now: Now, refusal: Refusal) {
         let id = refusal.request_id.clone().unwrap_or_else(|| self.own_id());
         self.send(now, ServerEvent::SystemError, &id, &refusal.error);
-        let max = self.config.limits.refusals_max;
-        if refusal.counts() && self.refusals.is_over(now.mono_ms, max, REFUSAL_WINDOW_MS) {
+        if refusal.counts() && self.refusals.refused(at(now)) {
             self.close(CloseCode::POLICY, "too many messages were refused");
         }
     }
@@ -536,6 +560,10 @@ impl Conversation {
         self.own_ids += 1;
         RequestId::server(self.config.session << 32 | self.own_ids & 0xFFFF_FFFF)
     }
+}
+
+const fn at(now: Now) -> Millis {
+    Millis::new(now.mono_ms)
 }
 
 /// Why there is a `download:start`.

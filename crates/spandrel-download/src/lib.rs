@@ -35,7 +35,6 @@ mod config;
 mod conversation;
 #[doc(hidden)]
 pub mod fuzz;
-mod policy;
 #[cfg(test)]
 mod tests;
 pub mod view;
