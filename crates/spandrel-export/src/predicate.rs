@@ -159,7 +159,7 @@ fn compare(cells: &Cells, test: &Test, rows: usize) -> BooleanBuffer {
 enum TextTest<'a> {
     Contains(memchr::memmem::Finder<'a>),
     StartsWith(&'a str),
-    /// Sorted.
+    /// Sorted by length, then text: a length that no value has costs no comparison of text.
     In(Vec<&'a str>),
     Other(&'a Test),
 }
@@ -175,7 +175,7 @@ impl<'a> TextTest<'a> {
                     _ => None,
                 };
                 let mut texts: Vec<&str> = values.iter().filter_map(text).collect();
-                texts.sort_unstable();
+                texts.sort_unstable_by_key(|t| (t.len(), *t));
                 Self::In(texts)
             }
             other => Self::Other(other),
@@ -187,7 +187,10 @@ impl<'a> TextTest<'a> {
         match self {
             Self::Contains(finder) => finder.find(cell.as_bytes()).is_some(),
             Self::StartsWith(part) => cell.starts_with(part),
-            Self::In(texts) => texts.binary_search(&cell).is_ok(),
+            Self::In(texts) => {
+                let order = |t: &&str| t.len().cmp(&cell.len()).then_with(|| (*t).cmp(cell));
+                texts.binary_search_by(order).is_ok()
+            }
             Self::Other(test) => holds(test, |v| match v {
                 Value::String(v) => Some(cell.cmp(v)),
                 _ => None,

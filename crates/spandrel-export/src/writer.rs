@@ -235,8 +235,15 @@ impl ColumnWriter {
                 self.long_decimal(&v.to_string(), *scale, out);
             }
             Data::DecimalText(array) => {
-                // Digits, sign and point are plain in every dialect; whatever else a source lets through is escaped.
-                self.text(array.value(row), out);
+                let text = array.value(row);
+                // Whatever else a source lets through is escaped like text, so that it stays inside its cell.
+                if !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'-' | b'.')) {
+                    return self.text(text, out);
+                }
+                let quote: &[u8] = if self.quote { b"\"" } else { b"" };
+                out.push(quote);
+                out.push(text.as_bytes());
+                out.push(quote);
             }
             Data::Bool(array) => out.push(if array.value(row) { b"true" } else { b"false" }),
             Data::Dictionary { keys, .. } => {
