@@ -3,16 +3,15 @@
 //! Chunks are compressed independently, by any worker, and are joined by putting them one after another.
 
 use crc32fast::Hasher;
-use libdeflater::{CompressionLvl, Compressor};
 use spandrel_download_protocol::Codec;
 
 use crate::ExportError;
-use crate::stitch;
+use crate::deflate::Deflater;
 
 /// Compresses chunks; one a worker, reused for its memory.
 pub struct ChunkCompressor {
     codec: Codec,
-    deflate: Option<Compressor>,
+    deflate: Option<Deflater>,
     zstd: Option<zstd::bulk::Compressor<'static>>,
 }
 
@@ -22,9 +21,8 @@ impl std::fmt::Debug for ChunkCompressor {
     }
 }
 
-/// Level 1 is smaller and faster than level 3 on tabular text in both (`anchors`: export, section 2).
+/// Level 1 is smaller and faster than level 3 on tabular text.
 const ZSTD_LEVEL: i32 = 1;
-const DEFLATE_LEVEL: i32 = 1;
 
 impl ChunkCompressor {
     /// A compressor of chunks for files of `codec`.
@@ -38,14 +36,7 @@ impl ChunkCompressor {
             ),
             Codec::Gzip => None,
         };
-        let deflate = match codec {
-            Codec::Gzip => {
-                let level = CompressionLvl::new(DEFLATE_LEVEL)
-                    .map_err(|e| ExportError::Compress(format!("{e:?}")))?;
-                Some(Compressor::new(level))
-            }
-            Codec::Zstd => None,
-        };
+        let deflate = (codec == Codec::Gzip).then(Deflater::new);
         Ok(Self { codec, deflate, zstd })
     }
 
@@ -58,7 +49,8 @@ impl ChunkCompressor {
             return Ok(());
         }
         if let Some(deflate) = &mut self.deflate {
-            return stitch::append(deflate, text, out);
+            deflate.append(text, out);
+            return Ok(());
         }
         if let Some(zstd) = &mut self.zstd {
             let start = out.len();

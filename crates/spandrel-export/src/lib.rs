@@ -2,6 +2,7 @@
 
 mod cells;
 mod compress;
+mod deflate;
 mod digits;
 mod error;
 mod escape;
@@ -9,7 +10,6 @@ mod keys;
 mod predicate;
 mod source;
 mod stamp;
-mod stitch;
 mod text;
 mod writer;
 
