@@ -6,6 +6,7 @@ mod deflate;
 mod digits;
 mod error;
 mod escape;
+mod frames;
 mod keys;
 mod predicate;
 mod source;
