@@ -72,14 +72,15 @@
 
 mod cells;
 mod compress;
+mod deflate;
 mod digits;
 mod error;
 mod escape;
+mod frames;
 mod keys;
 mod predicate;
 mod source;
 mod stamp;
-mod stitch;
 mod text;
 mod writer;
 
