@@ -31,7 +31,9 @@ impl Chunk {
     pub(crate) fn pack(&mut self, compressor: Option<&mut ChunkCompressor>) -> Result<(), ExportError> {
         if let Some(compressor) = compressor {
             self.packed.clear();
-            self.crc = crc32(self.text.as_bytes());
+            if compressor.codec() == Codec::Gzip {
+                self.crc = crc32(self.text.as_bytes());
+            }
             compressor.chunk(self.text.as_bytes(), &mut self.packed)?;
             self.is_packed = true;
         }
@@ -208,7 +210,7 @@ impl<'a> Emitter<'a> {
             return Ok(());
         }
         let Some(compressor) = &mut self.compressor else {
-            return self.store(text, text.len() as u64, crc32(text));
+            return self.store(text, text.len() as u64, 0);
         };
         let mut stored = std::mem::take(&mut self.stored);
         stored.clear();
@@ -219,7 +221,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn store(&mut self, bytes: &[u8], raw_len: u64, crc: u32) -> Result<(), ExportError> {
-        if self.codec.is_some() {
+        if self.codec == Some(Codec::Gzip) {
             self.at.part_crc = crc32_join(self.at.part_crc, crc, raw_len);
         }
         self.at.part_raw_bytes += raw_len;

@@ -39,6 +39,11 @@ impl ChunkCompressor {
         Ok(Self { codec, chunks })
     }
 
+    /// The codec of the files the chunks are for.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
     /// Appends `text` compressed so that it can stand anywhere in the file; nothing for no text. The bytes depend on
     /// the text and the codec alone.
     ///
