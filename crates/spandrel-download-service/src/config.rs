@@ -111,6 +111,9 @@ pub struct Limits {
     pub page_files_max: usize,
     /// Requests waiting for the end of a job at once. Default 1,000.
     pub waits_max: usize,
+    /// Commands and REST calls that work on blocking threads at once; more wait for their turn. Default 128 of the
+    /// runtime's 512 threads: a disk or source that hangs must not keep finished files from being read.
+    pub commands_max: usize,
     /// Rows of a sort other than by time. `None`: as many as the disk holds.
     pub sort_rows_max: Option<u64>,
     /// Free bytes below which no job is accepted. `None`: the smaller of 5 % of the disk and 512 MiB.
@@ -133,6 +136,7 @@ impl Default for Limits {
             page_max: 1_000,
             page_files_max: 20_000,
             waits_max: 1_000,
+            commands_max: 128,
             sort_rows_max: None,
             free_bytes_min: None,
             source_timeout_ms: 300_000,

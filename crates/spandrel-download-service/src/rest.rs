@@ -36,7 +36,7 @@ pub(crate) async fn create(State(inner): State<Arc<Inner>>, request: Request) ->
     let (body, text) = download_request(&inner, request).await?;
     let accepted = {
         let principal = principal.clone();
-        blocking(&inner, move |inner| inner.create(&principal, &request_id, &body, text)).await?
+        blocking(&inner, move |inner| inner.create(&principal, &request_id, &body, text, true)).await?
     };
     let status = status_of(&inner, &principal, accepted.id)?;
     if accepted.is_duplicate {
@@ -112,18 +112,20 @@ pub(crate) async fn one(
     let follower = Follower::new(&inner, id);
     let over = async {
         loop {
-            let status = status_of(&inner, &principal, id);
-            if status.as_ref().map_or(true, |s| s.state.is_final()) {
-                return status;
+            // Rings come ten times a second; the whole status, files and all, is made once at the end.
+            let is_over =
+                inner.jobs.read(|table| table.own(&principal, id).map_or(true, |job| job.state().is_final()));
+            if is_over {
+                return;
             }
             tokio::select! {
                 () = follower.mailbox.rung() => {}
-                () = inner.stopping.cancelled() => return status,
+                () = inner.stopping.cancelled() => return,
             }
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(seconds), over).await;
-    Ok(json(&waited.unwrap_or_else(|_| status_of(&inner, &principal, id))?))
+    let _ = tokio::time::timeout(Duration::from_secs(seconds), over).await;
+    Ok(json(&status_of(&inner, &principal, id)?))
 }
 
 /// `POST /v1/downloads/{id}/cancel`.
@@ -286,11 +288,7 @@ async fn blocking<R: Send + 'static>(
     inner: &Arc<Inner>,
     work: impl FnOnce(&Inner) -> Result<R, ErrorResponse> + Send + 'static,
 ) -> Result<R, Refusal> {
-    let inner = Arc::clone(inner);
-    match tokio::task::spawn_blocking(move || work(&inner)).await {
-        Ok(result) => result.map_err(Refusal),
-        Err(_) => Err(Refusal::new(ErrorCode::Internal, "the request failed unexpectedly")),
-    }
+    inner.blocking(work).await.map_err(Refusal)
 }
 
 /// Follows one job for as long as it lives.

@@ -74,6 +74,9 @@ pub enum Ask {
         request: Box<DownloadRequest>,
         /// The request as it came.
         text: String,
+        /// The connection can follow one more job. If not, a job must not be made (`LIMIT_EXCEEDED`); one that
+        /// is there already is [`Done::Created`] all the same.
+        has_room: bool,
     },
     /// Pause; done when no more rows are written.
     Pause(DownloadId),
@@ -97,6 +100,22 @@ pub enum Done {
     Told(DownloadId),
 }
 
+/// What a message asks that takes a look at the world.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    request_id: RequestId,
+    refused_as: ServerEvent,
+    look: Look,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Look {
+    Attach(DownloadId),
+    Detach(DownloadId),
+    Status(StatusCheck),
+    Pong,
+}
+
 /// The server's half of one connection. Drain [`poll`](Self::poll) to `None` after each call.
 #[derive(Debug)]
 pub struct Conversation {
@@ -108,6 +127,10 @@ pub struct Conversation {
     heart: Heartbeat,
     heard_wall_ms: u64,
     commands: usize,
+    /// Commands among them that may lead to an attachment.
+    creating: usize,
+    /// Jobs whose end is told after the answer to the cancel, not before.
+    cancelling: Vec<DownloadId>,
     own_ids: u64,
     over_since_ms: Option<u64>,
     is_closed: bool,
@@ -157,6 +180,8 @@ impl Conversation {
             ),
             heard_wall_ms: now.wall_ms,
             commands: 0,
+            creating: 0,
+            cancelling: Vec::new(),
             own_ids: 0,
             over_since_ms: None,
             is_closed: false,
@@ -179,36 +204,83 @@ impl Conversation {
         self.heard_wall_ms = now.wall_ms;
     }
 
-    /// A message came.
-    pub fn message(&mut self, now: Now, world: World<'_>, text: &str) {
+    /// A message came. Give what it asks to [`answer`](Self::answer) before the next call. Two steps, so that a long
+    /// message is read before the table is locked for its answer.
+    #[must_use = "the question wants its answer"]
+    pub fn message(&mut self, now: Now, text: &str) -> Option<Question> {
         self.heard(now);
         if self.is_closed {
-            return;
+            return None;
         }
         let limits = self.config.limits.protocol.clone();
-        match parse_message(text, &limits) {
-            Err(refusal) => self.refuse(now, refusal),
+        let refusal = match parse_message(text, &limits) {
+            Err(refusal) => refusal,
             Ok(message) => match self.rate.take(at(now)) {
                 Err(wait_ms) => {
                     let error = ErrorResponse::new(ErrorCode::RateLimited, "too many messages; slow down");
                     let error = error.with_retry_after(wait_ms);
                     self.send(now, ServerEvent::SystemError, &message.request_id, &error);
+                    return None;
                 }
                 Ok(()) => match message.known_event() {
-                    Err(refusal) => self.refuse(now, refusal),
-                    Ok(event) => {
-                        if let Err(error) = self.dispatch(now, world, event, &message) {
-                            self.error(now, event.error_event(), &message.request_id, error, None);
+                    Err(refusal) => refusal,
+                    Ok(event) => match self.dispatch(event, &message) {
+                        Ok(look) => {
+                            return look.map(|look| Question {
+                                request_id: message.request_id,
+                                refused_as: event.error_event(),
+                                look,
+                            });
                         }
-                    }
+                        Err(error) => {
+                            self.error(now, event.error_event(), &message.request_id, error, None);
+                            return None;
+                        }
+                    },
                 },
             },
+        };
+        self.refuse(now, refusal);
+        None
+    }
+
+    /// Answers what a message asked.
+    pub fn answer(&mut self, now: Now, world: World<'_>, question: Question) {
+        let Question { request_id: id, refused_as, look } = question;
+        if self.is_closed {
+            return;
+        }
+        let answered = match look {
+            Look::Attach(job) => self.attach_to(now, world, &id, job),
+            Look::Detach(job) => self.detach(now, world, &id, job),
+            Look::Status(check) => self.check(now, world, &id, check),
+            Look::Pong => {
+                let pong = ConnectionHealth::Pong {
+                    server_time: Some(now.wall_ms),
+                    system_health: Some(world.health.clone()),
+                };
+                self.send(now, ServerEvent::ConnectionHealth, &id, &pong);
+                Ok(())
+            }
+        };
+        if let Err(error) = answered {
+            self.error(now, refused_as, &id, error, None);
         }
     }
 
     /// A command was carried out.
     pub fn done(&mut self, now: Now, world: World<'_>, command: &Command, done: Result<Done, ErrorResponse>) {
         self.commands = self.commands.saturating_sub(1);
+        if matches!(command.ask, Ask::Create { .. }) {
+            self.creating = self.creating.saturating_sub(1);
+        }
+        let cancelled = match command.ask {
+            Ask::Cancel(job) => Some(job),
+            _ => None,
+        };
+        if let Some(at) = self.cancelling.iter().position(|job| Some(*job) == cancelled) {
+            self.cancelling.swap_remove(at);
+        }
         if self.is_closed {
             return;
         }
@@ -225,10 +297,15 @@ impl Conversation {
                 None => self.error(now, ServerEvent::DownloadError, id, view::cancelled(), Some(job)),
             },
             Ok(Done::Told(job)) => {
-                // The change itself first: what follows the answer is about a later one.
-                self.job(now, world, job);
+                if cancelled.is_none() {
+                    // The change itself first: what follows the answer is about a later one.
+                    self.job(now, world, job);
+                }
                 self.status(now, world, id, world.table.job(job).into_iter());
             }
+        }
+        if let Some(job) = cancelled {
+            self.job(now, world, job);
         }
     }
 
@@ -236,7 +313,11 @@ impl Conversation {
     pub fn job(&mut self, now: Now, world: World<'_>, id: DownloadId) {
         let Some(attachment) = self.attachments.get_mut(&id).filter(|_| !self.is_closed) else { return };
         let request_id = attachment.request_id.clone();
-        let Some(job) = world.table.job(id) else {
+        let job = world.table.job(id);
+        if self.cancelling.contains(&id) && job.is_none_or(|job| job.state().is_final()) {
+            return;
+        }
+        let Some(job) = job else {
             return self.end(now, id, |conversation| {
                 let data = DownloadError { error: view::cancelled(), download_id: Some(id) };
                 conversation.send(now, ServerEvent::DownloadError, &request_id, &data);
@@ -260,6 +341,10 @@ impl Conversation {
     pub fn tick(&mut self, now: Now) {
         if self.is_closed {
             return;
+        }
+        if self.is_busy() {
+            // Nothing is read now, so silence says nothing about the peer.
+            self.heart.heard(at(now));
         }
         match self.heart.tick(at(now)) {
             Some(Beat::Dead) => return self.close(CloseCode::HEARTBEAT, "nothing was heard for too long"),
@@ -323,78 +408,105 @@ impl Conversation {
         self.attachments.contains_key(&id)
     }
 
+    /// Whether the peer has so much to read that nothing should be added: no message taken, no command begun, no
+    /// change of a job told.
+    pub fn is_slow(&self) -> bool {
+        self.over_since_ms.is_some()
+    }
+
     /// Whether no more messages should be taken until commands are done or the peer has read.
     pub fn is_busy(&self) -> bool {
         self.commands >= self.config.limits.commands_max || self.over_since_ms.is_some()
     }
 
-    fn dispatch(
+    /// Reads the data of a message: a command goes out, a question comes back.
+    fn dispatch(&mut self, event: ClientEvent, message: &Message<'_>) -> Result<Option<Look>, ErrorResponse> {
+        let limits = self.config.limits.protocol.clone();
+        let job_ref = |data: &RawValue| JobRef::parse(data, &limits).map(|r| r.download_id);
+        let ask = match event {
+            ClientEvent::DownloadRequest => {
+                let request = Box::new(DownloadRequest::parse(message.data, &limits)?);
+                let has_room = self.attachments.len() + self.creating < self.config.limits.attachments_max;
+                self.creating += 1;
+                Ask::Create { request, text: message.data.get().to_owned(), has_room }
+            }
+            ClientEvent::DownloadPause => Ask::Pause(job_ref(message.data)?),
+            ClientEvent::DownloadResume => Ask::Resume(job_ref(message.data)?),
+            ClientEvent::DownloadCancel => {
+                let job = job_ref(message.data)?;
+                self.cancelling.push(job);
+                Ask::Cancel(job)
+            }
+            ClientEvent::DownloadAttach => return Ok(Some(Look::Attach(job_ref(message.data)?))),
+            ClientEvent::DownloadDetach => return Ok(Some(Look::Detach(job_ref(message.data)?))),
+            ClientEvent::StatusCheck => {
+                return Ok(Some(Look::Status(StatusCheck::parse(message.data, &limits)?)));
+            }
+            ClientEvent::ConnectionHealth => {
+                let kind = Health::parse(message.data, &limits)?.kind;
+                return Ok((kind == HealthKind::Ping).then_some(Look::Pong));
+            }
+            _ => return Err(ErrorResponse::new(ErrorCode::UnknownEvent, "this event is not known here")),
+        };
+        self.commands += 1;
+        self.out.push_back(Output::Do(Command { request_id: message.request_id.clone(), ask }));
+        Ok(None)
+    }
+
+    fn attach_to(
         &mut self,
         now: Now,
         world: World<'_>,
-        event: ClientEvent,
-        message: &Message<'_>,
+        id: &RequestId,
+        job: DownloadId,
     ) -> Result<(), ErrorResponse> {
-        let limits = self.config.limits.protocol.clone();
-        let id = &message.request_id;
-        let job_ref = |data: &RawValue| JobRef::parse(data, &limits).map(|r| r.download_id);
-        let own = |job| world.table.own(&self.config.principal, job).map_err(ErrorResponse::from);
-        match event {
-            ClientEvent::DownloadRequest => {
-                let request = Box::new(DownloadRequest::parse(message.data, &limits)?);
-                self.command(id, Ask::Create { request, text: message.data.get().to_owned() });
-            }
-            ClientEvent::DownloadPause => self.command(id, Ask::Pause(job_ref(message.data)?)),
-            ClientEvent::DownloadResume => self.command(id, Ask::Resume(job_ref(message.data)?)),
-            ClientEvent::DownloadCancel => self.command(id, Ask::Cancel(job_ref(message.data)?)),
-            ClientEvent::DownloadAttach => {
-                let job = own(job_ref(message.data)?)?;
-                if job.state() == JobState::Expired {
-                    return Err(spandrel_jobs::JobError::Expired.into());
-                }
-                self.attach(now, world, id, job, Start::Attached)?;
-            }
-            ClientEvent::DownloadDetach => {
-                let job = own(job_ref(message.data)?)?;
-                self.batch.remove(&job.id());
-                self.unfollow(job.id());
-                self.status(now, world, id, std::iter::once(job));
-            }
-            ClientEvent::StatusCheck => match StatusCheck::parse(message.data, &limits)? {
-                StatusCheck { download_id: Some(job), .. } => {
-                    let job = own(job)?;
-                    self.status(now, world, id, std::iter::once(job));
-                }
-                StatusCheck { scope: Scope::Session, .. } => {
-                    let mut jobs: Vec<&Job> =
-                        self.attachments.keys().filter_map(|job| world.table.job(*job)).collect();
-                    jobs.sort_by_key(|job| std::cmp::Reverse((job.record().created_ms, job.id())));
-                    self.status(now, world, id, jobs.into_iter());
-                }
-                StatusCheck { scope: Scope::All, .. } => {
-                    let max = self.config.limits.status_jobs_max;
-                    let page = world.table.list(&self.config.principal, None, None, max);
-                    let jobs = page.ids.into_iter().filter_map(|job| world.table.job(job));
-                    self.status(now, world, id, jobs);
-                }
-            },
-            ClientEvent::ConnectionHealth => {
-                if Health::parse(message.data, &limits)?.kind == HealthKind::Ping {
-                    let pong = ConnectionHealth::Pong {
-                        server_time: Some(now.wall_ms),
-                        system_health: Some(world.health.clone()),
-                    };
-                    self.send(now, ServerEvent::ConnectionHealth, id, &pong);
-                }
-            }
-            _ => return Err(ErrorResponse::new(ErrorCode::UnknownEvent, "this event is not known here")),
+        let job = world.table.own(&self.config.principal, job)?;
+        if job.state() == JobState::Expired {
+            return Err(spandrel_jobs::JobError::Expired.into());
         }
+        self.attach(now, world, id, job, Start::Attached)
+    }
+
+    fn detach(
+        &mut self,
+        now: Now,
+        world: World<'_>,
+        id: &RequestId,
+        job: DownloadId,
+    ) -> Result<(), ErrorResponse> {
+        let job = world.table.own(&self.config.principal, job)?;
+        self.batch.remove(&job.id());
+        self.unfollow(job.id());
+        self.status(now, world, id, std::iter::once(job));
         Ok(())
     }
 
-    fn command(&mut self, id: &RequestId, ask: Ask) {
-        self.commands += 1;
-        self.out.push_back(Output::Do(Command { request_id: id.clone(), ask }));
+    fn check(
+        &mut self,
+        now: Now,
+        world: World<'_>,
+        id: &RequestId,
+        check: StatusCheck,
+    ) -> Result<(), ErrorResponse> {
+        match check {
+            StatusCheck { download_id: Some(job), .. } => {
+                let job = world.table.own(&self.config.principal, job)?;
+                self.status(now, world, id, std::iter::once(job));
+            }
+            StatusCheck { scope: Scope::Session, .. } => {
+                let mut jobs: Vec<&Job> =
+                    self.attachments.keys().filter_map(|job| world.table.job(*job)).collect();
+                jobs.sort_by_key(|job| std::cmp::Reverse((job.record().created_ms, job.id())));
+                self.status(now, world, id, jobs.into_iter());
+            }
+            StatusCheck { scope: Scope::All, .. } => {
+                let max = self.config.limits.status_jobs_max;
+                let page = world.table.list(&self.config.principal, None, None, max);
+                let jobs = page.ids.into_iter().filter_map(|job| world.table.job(job));
+                self.status(now, world, id, jobs);
+            }
+        }
+        Ok(())
     }
 
     /// Answers with `download:start` and begins to tell of the job.
@@ -408,7 +520,9 @@ impl Conversation {
     ) -> Result<(), ErrorResponse> {
         let is_new = !self.attachments.contains_key(&job.id());
         let max = self.config.limits.attachments_max;
-        if is_new && !job.state().is_final() && self.attachments.len() >= max {
+        // Room that a request under way was promised is kept for it.
+        let promised = if how == Start::Attached { self.creating } else { 0 };
+        if is_new && !job.state().is_final() && self.attachments.len() + promised >= max {
             let message = format!("a connection follows at most {max} downloads; detach from some");
             return Err(ErrorResponse::new(ErrorCode::LimitExceeded, message));
         }
