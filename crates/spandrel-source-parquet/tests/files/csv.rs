@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use spandrel_download_protocol::{Column, ColumnType, Filter, Test, Value};
-use spandrel_export::{Source, SourceError};
+use spandrel_export::SourceError;
 use spandrel_source_parquet::{DatasetConfig, open};
 
 use crate::{all, assert_tells_no_path, between, current, printed, refusal, text};
@@ -216,7 +216,7 @@ fn a_failed_reload_keeps_the_old_index_and_tells_neither_path_nor_cell() {
 fn blocks_join_without_a_seam_and_are_pruned_by_time() {
     // Past the rows and past the bytes of a block, with line breaks inside fields, times not in order.
     let record = |i: usize| {
-        let note = if i % 1_000 == 0 { "\n\"\"".repeat(20_000) } else { format!("note {i}") };
+        let note = if i.is_multiple_of(1_000) { "\n\"\"".repeat(20_000) } else { format!("note {i}") };
         format!("2024-03-01T{:02}:00:00.000Z,{i},,,,\"{note}\"\r\n", (i / 5_000) % 24)
     };
     let records: Vec<String> = (0..20_000).map(record).collect();
