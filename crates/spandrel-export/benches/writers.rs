@@ -48,7 +48,7 @@ mod csv {
     fn arrow_csv(bencher: Bencher<'_, '_>) {
         let batch = trades::batch();
         let mut out = Vec::new();
-        let mut run = |out: &mut Vec<u8>| {
+        let run = |out: &mut Vec<u8>| {
             out.clear();
             let mut writer = arrow_csv::WriterBuilder::new().with_header(false).build(out);
             writer.write(black_box(&batch)).expect("the columns fit");
@@ -72,7 +72,7 @@ mod ndjson {
     fn arrow_json(bencher: Bencher<'_, '_>) {
         let batch = trades::batch();
         let mut out = Vec::new();
-        let mut run = |out: &mut Vec<u8>| {
+        let run = |out: &mut Vec<u8>| {
             out.clear();
             let mut writer = arrow_json::LineDelimitedWriter::new(out);
             writer.write(black_box(&batch)).expect("the columns fit");
@@ -97,7 +97,7 @@ mod json {
     fn arrow_json(bencher: Bencher<'_, '_>) {
         let batch = trades::batch();
         let mut out = Vec::new();
-        let mut run = |out: &mut Vec<u8>| {
+        let run = |out: &mut Vec<u8>| {
             out.clear();
             let mut writer = arrow_json::ArrayWriter::new(out);
             writer.write(black_box(&batch)).expect("the columns fit");

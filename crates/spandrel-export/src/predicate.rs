@@ -157,7 +157,7 @@ fn compare(cells: &Cells, test: &Test, rows: usize) -> BooleanBuffer {
 
 /// A test of text, prepared for many cells.
 enum TextTest<'a> {
-    Contains(memchr::memmem::Finder<'a>),
+    Contains(Box<memchr::memmem::Finder<'a>>),
     StartsWith(&'a str),
     /// Sorted by length, then text: a length that no value has costs no comparison of text.
     In(Vec<&'a str>),
@@ -167,7 +167,7 @@ enum TextTest<'a> {
 impl<'a> TextTest<'a> {
     fn new(test: &'a Test) -> Self {
         match test {
-            Test::Contains(part) => Self::Contains(memchr::memmem::Finder::new(part)),
+            Test::Contains(part) => Self::Contains(Box::new(memchr::memmem::Finder::new(part))),
             Test::StartsWith(part) => Self::StartsWith(part),
             Test::In(values) => {
                 let text = |v: &'a Value| match v {
@@ -392,6 +392,14 @@ pub struct Bounds {
     pub has_nulls: Option<bool>,
     /// Every cell is null.
     pub all_null: bool,
+}
+
+impl Bounds {
+    /// What is known about nulls alone.
+    #[must_use]
+    pub fn without_ends(self) -> Self {
+        Self { min: None, max: None, ..self }
+    }
 }
 
 /// Whether some row with these column bounds may pass. `true` when in doubt.

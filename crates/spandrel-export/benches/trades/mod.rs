@@ -9,10 +9,10 @@ use arrow_array::{
 use spandrel_download_protocol::{Column, ColumnType, Schema};
 
 /// Rows of one batch, as the engine reads them.
-pub const ROWS: usize = 8_192;
+pub(crate) const ROWS: usize = 8_192;
 
 /// Columns of [`batch`], time first.
-pub fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     let columns = vec![
         Column::timestamp("ts", 6),
         Column::new("symbol", ColumnType::String),
@@ -28,7 +28,7 @@ pub fn schema() -> Schema {
 }
 
 /// The same rows every time.
-pub fn batch() -> RecordBatch {
+pub(crate) fn batch() -> RecordBatch {
     let mut random = Random(20_240_320);
     let mut now = 1_704_067_200_000_000_i64;
     let (mut ts, mut symbol, mut side, mut price, mut qty) = (vec![], vec![], vec![], vec![], vec![]);
