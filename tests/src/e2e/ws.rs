@@ -36,7 +36,7 @@ pub(crate) fn new_id() -> String {
     format!("e2e-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-pub(crate) fn request_to(address: SocketAddr, head: &[(&'static str, &str)]) -> Request {
+fn request_to(address: SocketAddr, head: &[(&'static str, &str)]) -> Request {
     let mut request = format!("ws://{address}/v1/ws").into_client_request().expect("a url");
     for (name, value) in head {
         request.headers_mut().insert(*name, value.parse().expect("a header"));
@@ -46,18 +46,17 @@ pub(crate) fn request_to(address: SocketAddr, head: &[(&'static str, &str)]) -> 
 
 impl Ws {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self::try_connect(address, &[("sec-websocket-protocol", SUBPROTOCOL)]).await.expect("a connection")
-    }
-
-    pub(crate) async fn try_connect(
-        address: SocketAddr,
-        head: &[(&'static str, &str)],
-    ) -> Result<Self, Error> {
-        let (stream, _) = connect_async(request_to(address, head)).await?;
-        let mut ws = Self { stream, hello: Value::Null };
+        let mut ws =
+            Self::open(address, &[("sec-websocket-protocol", SUBPROTOCOL)]).await.expect("a connection");
         ws.hello = ws.expect("connection:health").await;
         assert_eq!(ws.hello["data"]["kind"], "hello");
-        Ok(ws)
+        ws
+    }
+
+    /// A connection that has not said or heard anything.
+    pub(crate) async fn open(address: SocketAddr, head: &[(&'static str, &str)]) -> Result<Self, Error> {
+        let (stream, _) = connect_async(request_to(address, head)).await?;
+        Ok(Self { stream, hello: Value::Null })
     }
 
     /// Sends a text as it is.
