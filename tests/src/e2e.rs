@@ -9,6 +9,7 @@ mod http;
 mod latency;
 mod memory;
 mod page;
+mod proxy;
 mod routes;
 mod server;
 mod ws;

@@ -32,21 +32,28 @@ pub(crate) fn binary() -> &'static Path {
             build.arg("--release");
         }
         let target = folder.parent().expect("target/<profile>");
-        let built = build.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR")).status();
-        assert!(built.is_ok_and(|status| status.success()), "the server builds");
+        let built = build.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+        let built = built.expect("cargo starts");
+        assert!(built.status.success(), "the server builds: {}", String::from_utf8_lossy(&built.stderr));
         folder.join(format!("download-server{}", std::env::consts::EXE_SUFFIX))
     })
 }
 
-/// Runs a command of the binary to its end.
-pub(crate) fn run(args: &[&str], folder: &Path) -> Output {
+/// A command of the binary that reads nothing and whose output is caught.
+pub(crate) fn command(args: &[&str], folder: &Path) -> Command {
     let mut command = Command::new(binary());
-    command.args(args).current_dir(folder).stdin(Stdio::null());
+    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Only what the command line says.
     for name in ["LISTEN", "STATE_DIR", "CONFIG", "DATA", "PUBLIC_BASE_URL", "BEARER"] {
         command.env_remove(format!("SPANDREL_{name}"));
     }
-    command.env_remove("RUST_LOG").output().expect("the binary starts")
+    command.env_remove("RUST_LOG");
+    command
+}
+
+/// Runs a command of the binary to its end.
+pub(crate) fn run(args: &[&str], folder: &Path) -> Output {
+    command(args, folder).output().expect("the binary starts")
 }
 
 /// [`run`], and everything it said when it did not succeed.
@@ -130,8 +137,7 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} can be sent");
+        signal(&self.child, name);
     }
 
     /// Waits for the end of the process.
@@ -159,19 +165,11 @@ impl Server {
 
     /// A number of `/proc/<pid>/status`, such as `VmRSS` or `VmHWM`, in KiB.
     pub(crate) fn status_kib(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(self.proc("status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let text = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a size");
-        text.trim().parse().expect("a number")
+        size_kib(&self.child, name).expect("it runs")
     }
 
     pub(crate) fn rss_kib(&self) -> u64 {
         self.status_kib("VmRSS")
-    }
-
-    /// Forgets the highest resident size so far: [`peak_kib`](Self::peak_kib) begins anew.
-    pub(crate) fn reset_peak(&self) {
-        std::fs::write(self.proc("clear_refs"), "5").expect("the peak can be reset");
     }
 
     pub(crate) fn peak_kib(&self) -> u64 {
@@ -237,6 +235,18 @@ fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
             log.push('\n');
         }
     });
+}
+
+pub(crate) fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+    assert!(sent.is_ok_and(|status| status.success()), "SIG{name} can be sent");
+}
+
+/// A number of `/proc/<pid>/status` in KiB; `None` when the process has ended.
+pub(crate) fn size_kib(child: &Child, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
 /// Asks until it is so.
