@@ -7,6 +7,9 @@ mod arrows;
 #[path = "../browser/mod.rs"]
 mod browser;
 
+#[cfg(all(test, target_os = "linux"))]
+mod e2e;
+
 /// What a test may need and a machine may lack.
 #[cfg(test)]
 mod tools {

@@ -51,8 +51,8 @@ pub(crate) struct ExportArgs {
     /// Columns in this order; default: all.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     columns: Vec<String>,
-    /// Leading sort key, for example price:desc; may be repeated. Time order follows.
-    #[arg(long, value_name = "COLUMN[:asc|desc]", value_parser = sort_key)]
+    /// Leading sort keys, for example price:desc,id; may be repeated. Time order follows.
+    #[arg(long, value_name = "COLUMN[:asc|desc],…", value_delimiter = ',', value_parser = sort_key)]
     sort: Vec<(String, SortOrder)>,
     /// Most rows, counted after sorting.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

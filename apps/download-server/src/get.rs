@@ -19,6 +19,13 @@ use spandrel_download_protocol::{
 
 /// Exports rows of a time range from a server to files here.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  download-server get http://127.0.0.1:8001 --from 2013-01-01T00:00:00Z --to 2013-02-01T00:00:00Z
+  download-server get http://127.0.0.1:8001 --from 2013-01-01T00:00:00Z --to 2014-01-01T00:00:00Z \\
+      --filter 'dep_delay > 60' --columns time_hour,carrier,dep_delay --gzip -o late.csv.gz
+  download-server get http://127.0.0.1:8001 --attach dl_5q3m0c2b7n1k9x8v4w6z2A -o january/
+
+Exit codes: 0 done, 2 usage, 3 refused by the server, 4 connection, 5 digest or files, 6 cancelled.")]
 pub(crate) struct GetArgs {
     /// Address of the server, like http://127.0.0.1:8001
     url: String,

@@ -29,9 +29,12 @@ Examples:
   download-server export --data trades -o trades.csv    one export, no server
   download-server get http://127.0.0.1:8001 --from 2013-01-01T00:00:00Z --to 2013-02-01T00:00:00Z
 
-Flags win over SPANDREL_LISTEN, SPANDREL_STATE_DIR, SPANDREL_CONFIG, SPANDREL_DATA and SPANDREL_PUBLIC_BASE_URL, those
-over the configuration file. The log goes to stderr; RUST_LOG chooses what it says (default: info).
-SIGHUP looks at the data again, SIGTERM and SIGINT stop in good order, a second one at once.";
+Flags win over SPANDREL_LISTEN, SPANDREL_STATE_DIR, SPANDREL_CONFIG, SPANDREL_DATA and
+SPANDREL_PUBLIC_BASE_URL, those over the configuration file. The address goes to stdout once the
+server can be asked, the log to stderr; RUST_LOG chooses what it says (default: info).
+SIGHUP looks at the data again, SIGTERM and SIGINT stop in good order, a second one at once.
+
+Exit codes: 0 stopped in good order, 1 the server could not start, 2 usage, 130 stopped at once.";
 
 /// Exports rows of a time range to CSV or JSON files, with live progress and durable jobs
 #[derive(Debug, Parser)]

@@ -60,7 +60,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
     config.listen = args.listen.unwrap_or(config.listen);
     config.state_dir = args.state_dir.unwrap_or(config.state_dir);
     config.public_base_url = args.public_base_url.or(config.public_base_url);
-    run(config, |_| {}).await
+    run(config, |address| announce("Serving", address)).await
 }
 
 /// Serves the bundled data set.
@@ -74,16 +74,19 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, String> {
     let mut config = Config::of_data(&data)?;
     config.listen = args.listen;
     config.state_dir = state_dir;
-    let ended = run(config, |address| {
-        // The one line a person, or a script, waits for.
-        let line = format!("Flights from New York, 2013: http://{address}/\nStop with Ctrl-C.\n");
-        let _ = std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes());
-    })
-    .await;
+    let ended = run(config, |address| announce("Flights from New York, 2013:", address)).await;
     if args.state_dir.is_none() {
         let _ = std::fs::remove_dir_all(&temporary);
     }
     ended
+}
+
+/// The one line a person, or a script, waits for; with port 0 it is where the port can be read.
+fn announce(what: &str, address: SocketAddr) {
+    let text = format!("{what} http://{address}/\nStop with Ctrl-C.\n");
+    let mut out = std::io::stdout();
+    let _ =
+        std::io::Write::write_all(&mut out, text.as_bytes()).and_then(|()| std::io::Write::flush(&mut out));
 }
 
 async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, String> {
