@@ -125,7 +125,7 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
 }
 
 /// A column of `shape` from raw material. Numbers are wrapped into the type.
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+#[expect(clippy::cast_possible_truncation, reason = "numbers are wrapped into the type on purpose")]
 pub(crate) fn made(shape: Shape, raw: &[Option<(i128, String)>]) -> Made {
     let int = |v: i128| v as i64;
     let numbers = || raw.iter().map(|r| r.as_ref().map(|(n, _)| *n));

@@ -46,7 +46,7 @@ fn test(op: usize, values: &[Value]) -> Test {
         }
         8 => text(0).map_or(Test::Exists(false), Test::Contains),
         9 => text(1).map_or(Test::Exists(true), Test::StartsWith),
-        _ => Test::Exists(op % 2 == 0),
+        _ => Test::Exists(op.is_multiple_of(2)),
     }
 }
 
