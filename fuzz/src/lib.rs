@@ -29,10 +29,22 @@ macro_rules! for_each_target {
         $hand_to! {
             authorization => spandrel_crypto::fuzz::fuzz_authorization,
             base64url => spandrel_crypto::fuzz::fuzz_base64url,
+            canonical => spandrel_download_protocol::fuzz::fuzz_canonical,
+            csv_records => spandrel_source_parquet::fuzz::fuzz_records,
+            endpoint => spandrel_wire::fuzz::fuzz_endpoint,
+            filter_text => spandrel_download_protocol::fuzz::fuzz_filter_text,
             http_conditional => spandrel_http::fuzz::fuzz_conditional,
             http_guard => spandrel_http::fuzz::fuzz_guard,
             http_range => spandrel_http::fuzz::fuzz_range,
             http_signed_url => spandrel_http::fuzz::fuzz_signed_url,
+            json_lines => spandrel_wire::fuzz::fuzz_json_lines,
+            json_stream => spandrel_wire::fuzz::fuzz_json_stream,
+            message => spandrel_download_protocol::fuzz::fuzz_message,
+            request => spandrel_download_protocol::fuzz::fuzz_request,
+            tcp_frame => spandrel_wire::fuzz::fuzz_tcp_frame,
+            time => spandrel_download_protocol::fuzz::fuzz_time,
+            ws_frame => spandrel_transport_ws::fuzz::fuzz_ws_frame,
+            ws_handshake => spandrel_transport_ws::fuzz::fuzz_ws_handshake,
         }
     };
 }

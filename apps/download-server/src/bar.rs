@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar over `rows`; hidden when quiet (indicatif hides it by itself when stderr is no terminal).
-pub fn rows(rows: u64, quiet: bool) -> ProgressBar {
+pub(crate) fn rows(rows: u64, quiet: bool) -> ProgressBar {
     if quiet {
         return ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::hidden());
     }

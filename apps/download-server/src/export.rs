@@ -29,7 +29,7 @@ const FILES: u8 = 5;
   download-server export --data flights.parquet --sort dep_delay:desc --limit 100 -o late.csv
 
 Exit codes: 0 done, 2 the request does not fit the data, 5 data or files cannot be read or written.")]
-pub struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// A Parquet file, a folder of them, or a glob.
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
@@ -85,7 +85,7 @@ pub struct ExportArgs {
 
 /// Output formats by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FormatName {
+pub(crate) enum FormatName {
     /// RFC 4180.
     Csv,
     /// One array of objects.
@@ -108,7 +108,7 @@ fn sort_key(text: &str) -> Result<(String, SortOrder), String> {
 }
 
 /// Runs the command.
-pub fn run(args: &ExportArgs) -> ExitCode {
+pub(crate) fn run(args: &ExportArgs) -> ExitCode {
     match export(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, what)) => {

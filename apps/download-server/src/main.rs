@@ -2,7 +2,7 @@
 //!
 //! Wiring only: configuration in `config`, the running server in `serve`, one export without a server in `export`,
 //! the client in `get`. Exit codes: 0
-//! done, 1 the server could not start, 2 usage or configuration, 130 stopped by a second signal.
+//! done, 1 the server could not start, 2 usage, 130 stopped by a second signal.
 
 mod bar;
 mod config;
@@ -76,14 +76,19 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(is_terminal)
         .init();
+    match &cli.command {
+        // These need no runtime, only threads of their own.
+        Some(Command::Export(args)) => return export::run(args),
+        Some(Command::Sample(args)) => return sample::run(args),
+        _ => {}
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.to_string()),
     };
     let ended = match cli.command {
         Some(Command::Get(args)) => Ok(runtime.block_on(get::run(*args))),
-        Some(Command::Export(args)) => return export::run(&args),
-        Some(Command::Sample(args)) => return sample::run(&args),
+        Some(Command::Export(_) | Command::Sample(_)) => Ok(ExitCode::SUCCESS),
         Some(Command::Demo(args)) => runtime.block_on(serve::demo(args)),
         Some(Command::Serve(args)) => runtime.block_on(serve::serve(args)),
         None if cli.serve.config.is_none() && cli.serve.data.is_none() => {

@@ -10,7 +10,7 @@ use clap::Args;
 #[command(
     after_help = "Example:\n  download-server sample --rows 10000000 --out trades\n  download-server serve --data trades"
 )]
-pub struct SampleArgs {
+pub(crate) struct SampleArgs {
     /// Rows to write.
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     rows: u64,
@@ -23,7 +23,7 @@ pub struct SampleArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &SampleArgs) -> ExitCode {
+pub(crate) fn run(args: &SampleArgs) -> ExitCode {
     let bar = crate::bar::rows(args.rows, args.quiet);
     match spandrel_source_parquet::write_trades(args.rows, &args.out, &mut |rows| bar.set_position(rows)) {
         Ok(()) => {

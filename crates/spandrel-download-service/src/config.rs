@@ -107,8 +107,13 @@ pub struct Limits {
     pub preview_count_ms_max: u64,
     /// Jobs on one page of a list. Default 1,000.
     pub page_max: usize,
+    /// Files on one page of a list; the page ends early and says where to go on. Default 20,000: about 8 MiB.
+    pub page_files_max: usize,
     /// Requests waiting for the end of a job at once. Default 1,000.
     pub waits_max: usize,
+    /// Commands and REST calls that work on blocking threads at once; more wait for their turn. Default 128 of the
+    /// runtime's 512 threads: a disk or source that hangs must not keep finished files from being read.
+    pub commands_max: usize,
     /// Rows of a sort other than by time. `None`: as many as the disk holds.
     pub sort_rows_max: Option<u64>,
     /// Free bytes below which no job is accepted. `None`: the smaller of 5 % of the disk and 512 MiB.
@@ -129,7 +134,9 @@ impl Default for Limits {
             previews_max: 4,
             preview_count_ms_max: 5_000,
             page_max: 1_000,
+            page_files_max: 20_000,
             waits_max: 1_000,
+            commands_max: 128,
             sort_rows_max: None,
             free_bytes_min: None,
             source_timeout_ms: 300_000,

@@ -22,6 +22,9 @@ use crate::service::{Inner, random};
 /// Subprotocols that are spoken here.
 pub(crate) const SUPPORTED: [Subprotocol; 1] = [Subprotocol::Json];
 
+/// Changes told before other events get their turn.
+const CHANGES_AT_ONCE: usize = 64;
+
 /// What a look at the link brought.
 enum Seen {
     Frame(Frame),
@@ -73,6 +76,7 @@ struct Talk {
     spill: VecDeque<Frame>,
     spill_bytes: usize,
     signs: (u64, u64),
+    ending: Option<(CloseCode, &'static str)>,
 }
 
 impl Drop for Talk {
@@ -98,6 +102,7 @@ impl Talk {
             spill: VecDeque::new(),
             spill_bytes: 0,
             signs: (0, 0),
+            ending: None,
             inner,
         }
     }
@@ -112,6 +117,7 @@ impl Talk {
             self.notice_life();
             let wait = Duration::from_millis(self.conversation.next_tick_ms(self.inner.now()).max(1));
             let (want_room, may_read) = (!self.spill.is_empty(), !self.conversation.is_busy());
+            let may_add = !self.conversation.is_slow();
             tokio::select! {
                 seen = look(&mut self.conn, want_room, may_read) => match seen {
                     Ok(Seen::Frame(frame)) => self.take(&frame),
@@ -122,7 +128,7 @@ impl Talk {
                         return;
                     }
                 },
-                () = self.mailbox.rung() => self.changed(),
+                () = self.mailbox.rung(), if may_add => self.changed(),
                 done = finished(&mut self.running) => self.done(done),
                 () = tokio::time::sleep(wait) => {}
                 () = stopping.cancelled(), if !is_stopping => {
@@ -140,8 +146,11 @@ impl Talk {
         self.inner.metrics.messages_in.inc();
         match frame.as_text() {
             Some(text) => {
-                let conversation = &mut self.conversation;
-                self.inner.look(|now, world| conversation.message(now, world, text));
+                // Reading comes first: while a long message is read, nobody waits for the table.
+                if let Some(question) = self.conversation.message(self.inner.now(), text) {
+                    let conversation = &mut self.conversation;
+                    self.inner.look(|now, world| conversation.answer(now, world, question));
+                }
             }
             None => self
                 .conversation
@@ -149,9 +158,20 @@ impl Talk {
         }
     }
 
+    /// Tells of changed jobs until the peer has enough to read; the mailbox keeps the rest, each job once, so a peer
+    /// that does not read costs no more than its bound.
     fn changed(&mut self) {
-        let (conversation, ids) = (&mut self.conversation, self.mailbox.take());
-        self.inner.look(|now, world| ids.into_iter().for_each(|id| conversation.job(now, world, id)));
+        for _ in 0..CHANGES_AT_ONCE {
+            let Some(id) = self.mailbox.pop() else { return };
+            let conversation = &mut self.conversation;
+            self.inner.look(|now, world| conversation.job(now, world, id));
+            self.send_out();
+            self.notice_life();
+            if self.conversation.is_slow() {
+                break;
+            }
+        }
+        self.mailbox.ring_again();
     }
 
     fn done(&mut self, done: Option<(Command, Result<Done, ErrorResponse>)>) {
@@ -181,6 +201,27 @@ impl Talk {
     /// Does what the conversation asks for; `Some` when it is over.
     fn obey(&mut self) -> Option<(CloseCode, &'static str)> {
         self.unspill();
+        if let Some(end) = self.send_out() {
+            return Some(end);
+        }
+        if self.running.is_none() && !self.conversation.is_slow() {
+            // One after another: a pause and a resume sent together keep their order.
+            self.running = self.waiting.pop_front().map(|command| {
+                let (inner, principal) = (Arc::clone(&self.inner), self.principal.clone());
+                tokio::spawn(async move {
+                    let done = inner.obey(principal, command.clone()).await;
+                    (command, done)
+                })
+            });
+        }
+        None
+    }
+
+    /// Passes on what the conversation has to say.
+    fn send_out(&mut self) -> Option<(CloseCode, &'static str)> {
+        if let Some(end) = self.ending {
+            return Some(end);
+        }
         while let Some(output) = self.conversation.poll() {
             match output {
                 Output::Send(text) => {
@@ -201,20 +242,10 @@ impl Talk {
                     self.follows.retain(|f| *f != id);
                     self.inner.hub.unfollow(id, &self.mailbox);
                 }
-                Output::Close(code, reason) => return Some((code, reason)),
+                Output::Close(code, reason) => self.ending = Some((code, reason)),
             }
         }
-        if self.running.is_none() {
-            let (inner, principal) = (Arc::clone(&self.inner), self.principal.clone());
-            // One after another: a pause and a resume sent together keep their order.
-            self.running = self.waiting.pop_front().map(|command| {
-                tokio::task::spawn_blocking(move || {
-                    let done = inner.carry_out(&principal, &command);
-                    (command, done)
-                })
-            });
-        }
-        None
+        self.ending
     }
 
     fn feed(&mut self, frame: Frame) {

@@ -19,9 +19,14 @@ impl Mailbox {
         self.bell.notified().await;
     }
 
-    /// The jobs that changed since the last call.
-    pub(crate) fn take(&self) -> BTreeSet<DownloadId> {
-        std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    /// A job that changed since it was last given out here.
+    pub(crate) fn pop(&self) -> Option<DownloadId> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).pop_first()
+    }
+
+    /// Not everything was taken: there is something to wait for at once.
+    pub(crate) fn ring_again(&self) {
+        self.bell.notify_one();
     }
 
     fn ring(&self, id: DownloadId) {
@@ -76,11 +81,10 @@ mod tests {
             hub.changed(id(2));
             hub.changed(id(3));
         }
-        assert_eq!(mailbox.take().into_iter().collect::<Vec<_>>(), [id(1), id(2)]);
-        assert_eq!(mailbox.take().len(), 0);
+        assert_eq!([mailbox.pop(), mailbox.pop(), mailbox.pop()], [Some(id(1)), Some(id(2)), None]);
         hub.unfollow(id(2), &mailbox);
         hub.changed(id(2));
-        assert_eq!((mailbox.take().len(), other.take().len()), (0, 1));
+        assert_eq!((mailbox.pop(), other.pop()), (None, Some(id(2))));
         hub.unfollow(id(1), &mailbox);
         hub.unfollow(id(2), &other);
         assert!(hub.followers.lock().unwrap().is_empty(), "nothing is left behind");

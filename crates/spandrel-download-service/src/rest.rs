@@ -36,7 +36,7 @@ pub(crate) async fn create(State(inner): State<Arc<Inner>>, request: Request) ->
     let (body, text) = download_request(&inner, request).await?;
     let accepted = {
         let principal = principal.clone();
-        blocking(&inner, move |inner| inner.create(&principal, &request_id, &body, text)).await?
+        blocking(&inner, move |inner| inner.create(&principal, &request_id, &body, text, true)).await?
     };
     let status = status_of(&inner, &principal, accepted.id)?;
     if accepted.is_duplicate {
@@ -72,11 +72,18 @@ pub(crate) async fn list(
     let (state, after, limit) = (state.transpose()?, after.transpose()?, limit.transpose()?.unwrap_or(100));
     let list = inner.look(|now, world| {
         let page = world.table.list(&principal, state, after, limit);
-        let jobs = page.ids.into_iter().filter_map(|id| world.table.job(id));
-        DownloadList {
-            downloads: jobs.map(|job| view::status(world.table, world.urls, now.wall_ms, job)).collect(),
-            next_cursor: page.next.map(|cursor| cursor.to_string()),
+        let mut list = DownloadList { downloads: Vec::new(), next_cursor: page.next.map(|c| c.to_string()) };
+        let (mut files, mut last) = (0, None);
+        for job in page.ids.into_iter().filter_map(|id| world.table.job(id)) {
+            files += job.record().parts.len();
+            if let Some(last) = last.filter(|_| files > inner.config.limits.page_files_max) {
+                list.next_cursor = Some(Cursor::of(last).to_string());
+                break;
+            }
+            list.downloads.push(view::status(world.table, world.urls, now.wall_ms, job));
+            last = Some(job);
         }
+        list
     });
     Ok(json(&list))
 }
@@ -105,18 +112,20 @@ pub(crate) async fn one(
     let follower = Follower::new(&inner, id);
     let over = async {
         loop {
-            let status = status_of(&inner, &principal, id);
-            if status.as_ref().map_or(true, |s| s.state.is_final()) {
-                return status;
+            // Rings come ten times a second; the whole status, files and all, is made once at the end.
+            let is_over =
+                inner.jobs.read(|table| table.own(&principal, id).map_or(true, |job| job.state().is_final()));
+            if is_over {
+                return;
             }
             tokio::select! {
                 () = follower.mailbox.rung() => {}
-                () = inner.stopping.cancelled() => return status,
+                () = inner.stopping.cancelled() => return,
             }
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(seconds), over).await;
-    Ok(json(&waited.unwrap_or_else(|_| status_of(&inner, &principal, id))?))
+    let _ = tokio::time::timeout(Duration::from_secs(seconds), over).await;
+    Ok(json(&status_of(&inner, &principal, id)?))
 }
 
 /// `POST /v1/downloads/{id}/cancel`.
@@ -237,7 +246,9 @@ fn caller(inner: &Inner, request: Request) -> Result<(Principal, Request), Refus
 /// The body as a request, and as the text that tells equal requests.
 async fn download_request(inner: &Inner, request: Request) -> Result<(DownloadRequest, String), Refusal> {
     let limits = &inner.datasets.defaults().limits;
-    let bounds = Limits { body_bytes_max: limits.message_bytes_max, ..Limits::default() };
+    // A body that is not much too long is read all the same: an answer given before the end of the body is lost
+    // when the connection is reset under a client that still sends.
+    let bounds = Limits { body_bytes_max: limits.message_bytes_max.saturating_mul(2), ..Limits::default() };
     let (parts, body) = request.into_parts();
     let body = read_body(&parts.headers, body, &bounds).await.map_err(|e| {
         let code = match e {
@@ -277,11 +288,7 @@ async fn blocking<R: Send + 'static>(
     inner: &Arc<Inner>,
     work: impl FnOnce(&Inner) -> Result<R, ErrorResponse> + Send + 'static,
 ) -> Result<R, Refusal> {
-    let inner = Arc::clone(inner);
-    match tokio::task::spawn_blocking(move || work(&inner)).await {
-        Ok(result) => result.map_err(Refusal),
-        Err(_) => Err(Refusal::new(ErrorCode::Internal, "the request failed unexpectedly")),
-    }
+    inner.blocking(work).await.map_err(Refusal)
 }
 
 /// Follows one job for as long as it lives.

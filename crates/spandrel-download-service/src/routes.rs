@@ -15,23 +15,6 @@ use crate::error::Refusal;
 use crate::service::Inner;
 use crate::{files, page, rest, socket};
 
-/// Every path but those of the page, as OpenAPI writes them; a test holds the document to it.
-#[cfg(test)]
-pub(crate) const PATHS: [&str; 12] = [
-    "/v1/downloads",
-    "/v1/downloads/{id}",
-    "/v1/downloads/{id}/cancel",
-    "/v1/downloads/{id}/pause",
-    "/v1/downloads/{id}/resume",
-    "/v1/files/{id}/{fileName}",
-    "/v1/datasets",
-    "/v1/preview",
-    "/v1/health",
-    "/v1/openapi.json",
-    "/v1/ws",
-    "/metrics",
-];
-
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
     let mut router = Router::new()
         .route("/v1/downloads", post(rest::create).get(rest::list))
@@ -90,4 +73,52 @@ async fn as_problems(request: Request, next: Next) -> Response {
         problem.headers_mut().insert(header::ALLOW, allow);
     }
     problem
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The paths and methods named in the router's source, against those of the document.
+    #[test]
+    fn every_route_is_in_the_openapi_document() {
+        let document: serde_json::Value = serde_json::from_str(crate::OPENAPI).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let written: BTreeSet<(String, String)> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |m| (path.clone(), m.clone())))
+            // A route for GET answers HEAD too.
+            .filter(|(_, method)| method != "head")
+            .collect();
+        let mut routed = BTreeSet::new();
+        for line in include_str!("routes.rs").lines() {
+            let Some((path, methods)) =
+                line.trim().strip_prefix(".route(\"").and_then(|l| l.split_once("\", "))
+            else {
+                continue;
+            };
+            for method in ["get", "post", "delete"] {
+                if methods.starts_with(&format!("{method}(")) || methods.contains(&format!(".{method}(")) {
+                    routed.insert((path.to_owned(), method.to_owned()));
+                }
+            }
+        }
+        routed.remove(&("/favicon.ico".to_owned(), "get".to_owned()));
+        assert!(routed.len() > 12, "the source is read");
+        assert_eq!(routed, written);
+    }
+
+    #[test]
+    fn every_reference_of_the_document_leads_somewhere() {
+        let document: serde_json::Value = serde_json::from_str(crate::OPENAPI).unwrap();
+        let mut found = 0;
+        for reference in crate::OPENAPI.split("\"$ref\": \"#").skip(1) {
+            let pointer = reference.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+            found += 1;
+        }
+        assert!(found > 20);
+    }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) metrics: Gauges,
     pub(crate) previews: Semaphore,
     pub(crate) waits: Semaphore,
+    /// Turns for work on blocking threads, so that downloads of files always find one.
+    pub(crate) turns: Semaphore,
     pub(crate) connections: AtomicUsize,
     pub(crate) sessions: AtomicU64,
     pub(crate) stopping: CancellationToken,
@@ -89,6 +91,7 @@ impl Service {
             metrics: Gauges::new(),
             previews: Semaphore::new(config.limits.previews_max.max(1)),
             waits: Semaphore::new(config.limits.waits_max),
+            turns: Semaphore::new(config.limits.commands_max.max(1)),
             connections: AtomicUsize::new(0),
             sessions: AtomicU64::new(1),
             stopping: CancellationToken::new(),
@@ -174,6 +177,7 @@ impl Inner {
         request_id: &RequestId,
         request: &DownloadRequest,
         text: String,
+        has_room: bool,
     ) -> Result<Accepted, ErrorResponse> {
         let resolved = self.datasets.resolve(principal, request)?;
         let key = request_key(&text)?;
@@ -186,6 +190,10 @@ impl Inner {
         if self.stopping.is_cancelled() {
             return Err(shutting_down());
         }
+        if !has_room {
+            let message = "this connection follows as many downloads as it may; detach from some";
+            return Err(ErrorResponse::new(ErrorCode::LimitExceeded, message));
+        }
         let prepared = self.datasets.prepare(resolved, text)?;
         let request = JobRequest {
             principal: principal.clone(),
@@ -196,12 +204,32 @@ impl Inner {
         Ok(self.jobs.create(new_id()?, request)?)
     }
 
-    /// Carries out a command of a connection. Blocking.
-    pub(crate) fn carry_out(&self, principal: &Principal, command: &Command) -> Result<Done, ErrorResponse> {
+    /// Does blocking work when its turn has come. Work that was begun goes on when the future is dropped.
+    pub(crate) async fn blocking<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<R, ErrorResponse> + Send + 'static,
+    ) -> Result<R, ErrorResponse> {
+        let _turn = self.turns.acquire().await.map_err(|_| shutting_down())?;
+        let inner = Arc::clone(self);
+        let failed = |_| ErrorResponse::new(ErrorCode::Internal, "the request failed unexpectedly");
+        tokio::task::spawn_blocking(move || work(&inner)).await.map_err(failed)?
+    }
+
+    /// Carries out a command of a connection.
+    pub(crate) async fn obey(
+        self: &Arc<Self>,
+        principal: Principal,
+        command: Command,
+    ) -> Result<Done, ErrorResponse> {
+        self.blocking(move |inner| inner.carry_out(&principal, &command)).await
+    }
+
+    /// Blocking.
+    fn carry_out(&self, principal: &Principal, command: &Command) -> Result<Done, ErrorResponse> {
         match &command.ask {
-            Ask::Create { request, text } => {
+            Ask::Create { request, text, has_room } => {
                 let Accepted { id, is_duplicate } =
-                    self.create(principal, &command.request_id, request, text.clone())?;
+                    self.create(principal, &command.request_id, request, text.clone(), *has_room)?;
                 Ok(Done::Created { id, is_duplicate })
             }
             Ask::Pause(id) => Ok(self.jobs.pause(principal, *id).map(|()| Done::Told(*id))?),

@@ -28,7 +28,8 @@ fn main() {
     let mut conversation = Conversation::new(now, config, &health);
     let request = r#"{"event":"download:request","timestamp":1,"requestId":"r1","data":{"compression":false,
         "outputFormat":"csv","searchParams":{"timeFrom":"2024-03-01T00:00:00Z","timeTo":"2024-03-02T00:00:00Z","filters":[]}}}"#;
-    conversation.message(now, World { table: &table, urls: &Plain, health: &health }, request);
+    let question = conversation.message(now, request);
+    assert!(question.is_none(), "a request is a command, not a question");
     while let Some(output) = conversation.poll() {
         match output {
             Output::Send(text) => println!("{text}"),

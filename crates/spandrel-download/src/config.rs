@@ -29,9 +29,9 @@ pub struct Limits {
     /// Jobs followed at once. Default 1,000; each costs about 200 bytes.
     pub attachments_max: usize,
     /// Messages a second in the long run. Default 100: a page sends a few, a flood costs us answers.
-    pub messages_per_s: u64,
+    pub messages_per_s: u32,
     /// Messages at once. Default 200.
-    pub message_burst: u64,
+    pub message_burst: u32,
     /// Refused messages within a minute before the connection is closed. Default 10.
     pub refusals_max: usize,
     /// Commands waiting for their answers. Default 64; a client that sends more waits.

@@ -9,8 +9,11 @@ use spandrel_download_protocol::{
     RequestId, Scope, ServerEvent, SessionState, StatusCheck, SystemHealth, parse_message, write_message,
 };
 use spandrel_jobs::{Job, JobTable, Now};
+use spandrel_session::{
+    BatchLimits, Batched, Batcher, Beat, Heartbeat, HeartbeatTimes, Millis, Rate, RateLimit, RefusalCounter,
+    RefusalLimit,
+};
 
-use crate::policy::{Batch, Bucket, Refusals};
 use crate::{SessionConfig, Urls, view};
 
 /// Refusals are counted over this long.
@@ -71,6 +74,9 @@ pub enum Ask {
         request: Box<DownloadRequest>,
         /// The request as it came.
         text: String,
+        /// The connection can follow one more job. If not, a job must not be made (`LIMIT_EXCEEDED`); one that
+        /// is there already is [`Done::Created`] all the same.
+        has_room: bool,
     },
     /// Pause; done when no more rows are written.
     Pause(DownloadId),
@@ -94,18 +100,38 @@ pub enum Done {
     Told(DownloadId),
 }
 
+/// What a message asks that takes a look at the world.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    request_id: RequestId,
+    refused_as: ServerEvent,
+    look: Look,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Look {
+    Attach(DownloadId),
+    Detach(DownloadId),
+    Status(StatusCheck),
+    Pong,
+}
+
 /// The server's half of one connection. Drain [`poll`](Self::poll) to `None` after each call.
 #[derive(Debug)]
 pub struct Conversation {
     config: SessionConfig,
     attachments: HashMap<DownloadId, Attachment>,
-    batch: Batch,
-    bucket: Bucket,
-    refusals: Refusals,
+    batch: Batcher<DownloadId, ProgressUpdate>,
+    rate: RateLimit,
+    refusals: RefusalCounter,
+    heart: Heartbeat,
+    heard_wall_ms: u64,
     commands: usize,
+    /// Commands among them that may lead to an attachment.
+    creating: usize,
+    /// Jobs whose end is told after the answer to the cancel, not before.
+    cancelling: Vec<DownloadId>,
     own_ids: u64,
-    heard: Now,
-    ping_at_ms: u64,
     over_since_ms: Option<u64>,
     is_closed: bool,
     out: VecDeque<Output>,
@@ -136,13 +162,27 @@ impl Conversation {
         };
         let mut conversation = Self {
             attachments: HashMap::new(),
-            batch: Batch::default(),
-            bucket: Bucket::new(now.mono_ms, limits.messages_per_s, limits.message_burst),
-            refusals: Refusals::default(),
+            batch: Batcher::new(BatchLimits {
+                entries_max: limits.batch_size,
+                timeout_ms: limits.batch_timeout_ms,
+            }),
+            rate: RateLimit::new(at(now), Rate { per_s: limits.messages_per_s, burst: limits.message_burst }),
+            refusals: RefusalCounter::new(RefusalLimit {
+                max: limits.refusals_max,
+                window_ms: REFUSAL_WINDOW_MS,
+            }),
+            heart: Heartbeat::new(
+                at(now),
+                HeartbeatTimes {
+                    interval_ms: limits.heartbeat_interval_ms,
+                    timeout_ms: limits.heartbeat_timeout_ms,
+                },
+            ),
+            heard_wall_ms: now.wall_ms,
             commands: 0,
+            creating: 0,
+            cancelling: Vec::new(),
             own_ids: 0,
-            heard: now,
-            ping_at_ms: now.mono_ms.saturating_add(limits.heartbeat_interval_ms),
             over_since_ms: None,
             is_closed: false,
             out: VecDeque::new(),
@@ -160,39 +200,87 @@ impl Conversation {
 
     /// Something came from the peer, whatever it was.
     pub fn heard(&mut self, now: Now) {
-        self.heard = now;
+        self.heart.heard(at(now));
+        self.heard_wall_ms = now.wall_ms;
     }
 
-    /// A message came.
-    pub fn message(&mut self, now: Now, world: World<'_>, text: &str) {
+    /// A message came. Give what it asks to [`answer`](Self::answer) before the next call. Two steps, so that a long
+    /// message is read before the table is locked for its answer.
+    #[must_use = "the question wants its answer"]
+    pub fn message(&mut self, now: Now, text: &str) -> Option<Question> {
         self.heard(now);
         if self.is_closed {
-            return;
+            return None;
         }
         let limits = self.config.limits.protocol.clone();
-        match parse_message(text, &limits) {
-            Err(refusal) => self.refuse(now, refusal),
-            Ok(message) => match self.bucket.take(now.mono_ms) {
+        let refusal = match parse_message(text, &limits) {
+            Err(refusal) => refusal,
+            Ok(message) => match self.rate.take(at(now)) {
                 Err(wait_ms) => {
                     let error = ErrorResponse::new(ErrorCode::RateLimited, "too many messages; slow down");
                     let error = error.with_retry_after(wait_ms);
                     self.send(now, ServerEvent::SystemError, &message.request_id, &error);
+                    return None;
                 }
                 Ok(()) => match message.known_event() {
-                    Err(refusal) => self.refuse(now, refusal),
-                    Ok(event) => {
-                        if let Err(error) = self.dispatch(now, world, event, &message) {
-                            self.error(now, event.error_event(), &message.request_id, error, None);
+                    Err(refusal) => refusal,
+                    Ok(event) => match self.dispatch(event, &message) {
+                        Ok(look) => {
+                            return look.map(|look| Question {
+                                request_id: message.request_id,
+                                refused_as: event.error_event(),
+                                look,
+                            });
                         }
-                    }
+                        Err(error) => {
+                            self.error(now, event.error_event(), &message.request_id, error, None);
+                            return None;
+                        }
+                    },
                 },
             },
+        };
+        self.refuse(now, refusal);
+        None
+    }
+
+    /// Answers what a message asked.
+    pub fn answer(&mut self, now: Now, world: World<'_>, question: Question) {
+        let Question { request_id: id, refused_as, look } = question;
+        if self.is_closed {
+            return;
+        }
+        let answered = match look {
+            Look::Attach(job) => self.attach_to(now, world, &id, job),
+            Look::Detach(job) => self.detach(now, world, &id, job),
+            Look::Status(check) => self.check(now, world, &id, check),
+            Look::Pong => {
+                let pong = ConnectionHealth::Pong {
+                    server_time: Some(now.wall_ms),
+                    system_health: Some(world.health.clone()),
+                };
+                self.send(now, ServerEvent::ConnectionHealth, &id, &pong);
+                Ok(())
+            }
+        };
+        if let Err(error) = answered {
+            self.error(now, refused_as, &id, error, None);
         }
     }
 
     /// A command was carried out.
     pub fn done(&mut self, now: Now, world: World<'_>, command: &Command, done: Result<Done, ErrorResponse>) {
         self.commands = self.commands.saturating_sub(1);
+        if matches!(command.ask, Ask::Create { .. }) {
+            self.creating = self.creating.saturating_sub(1);
+        }
+        let cancelled = match command.ask {
+            Ask::Cancel(job) => Some(job),
+            _ => None,
+        };
+        if let Some(at) = self.cancelling.iter().position(|job| Some(*job) == cancelled) {
+            self.cancelling.swap_remove(at);
+        }
         if self.is_closed {
             return;
         }
@@ -209,10 +297,15 @@ impl Conversation {
                 None => self.error(now, ServerEvent::DownloadError, id, view::cancelled(), Some(job)),
             },
             Ok(Done::Told(job)) => {
-                // The change itself first: what follows the answer is about a later one.
-                self.job(now, world, job);
+                if cancelled.is_none() {
+                    // The change itself first: what follows the answer is about a later one.
+                    self.job(now, world, job);
+                }
                 self.status(now, world, id, world.table.job(job).into_iter());
             }
+        }
+        if let Some(job) = cancelled {
+            self.job(now, world, job);
         }
     }
 
@@ -220,7 +313,11 @@ impl Conversation {
     pub fn job(&mut self, now: Now, world: World<'_>, id: DownloadId) {
         let Some(attachment) = self.attachments.get_mut(&id).filter(|_| !self.is_closed) else { return };
         let request_id = attachment.request_id.clone();
-        let Some(job) = world.table.job(id) else {
+        let job = world.table.job(id);
+        if self.cancelling.contains(&id) && job.is_none_or(|job| job.state().is_final()) {
+            return;
+        }
+        let Some(job) = job else {
             return self.end(now, id, |conversation| {
                 let data = DownloadError { error: view::cancelled(), download_id: Some(id) };
                 conversation.send(now, ServerEvent::DownloadError, &request_id, &data);
@@ -233,12 +330,11 @@ impl Conversation {
         }
         if attachment.sent.as_ref() != Some(&update) {
             attachment.sent = Some(update.clone());
-            self.batch.put(now.mono_ms, update);
+            self.batch_up(now, update);
         }
         if has_moved {
             self.status(now, world, &request_id, std::iter::once(job));
         }
-        self.flush_if_due(now);
     }
 
     /// Does what time asks for: batches, pings, the end of silent or slow peers.
@@ -246,20 +342,23 @@ impl Conversation {
         if self.is_closed {
             return;
         }
-        let limits = &self.config.limits;
-        let silence_ms = limits.heartbeat_interval_ms.saturating_add(limits.heartbeat_timeout_ms);
-        if now.mono_ms.saturating_sub(self.heard.mono_ms) >= silence_ms {
-            return self.close(CloseCode::HEARTBEAT, "nothing was heard for too long");
+        if self.is_busy() {
+            // Nothing is read now, so silence says nothing about the peer.
+            self.heart.heard(at(now));
         }
-        let over_ms = limits.outbound_over_ms;
+        match self.heart.tick(at(now)) {
+            Some(Beat::Dead) => return self.close(CloseCode::HEARTBEAT, "nothing was heard for too long"),
+            Some(Beat::Ping) => self.out.push_back(Output::Ping),
+            None => {}
+        }
+        let over_ms = self.config.limits.outbound_over_ms;
         if self.over_since_ms.is_some_and(|since| now.mono_ms.saturating_sub(since) >= over_ms) {
             return self.close(CloseCode::SLOW_CONSUMER, "too much is waiting to be read");
         }
-        if now.mono_ms >= self.ping_at_ms {
-            self.ping_at_ms = now.mono_ms.saturating_add(limits.heartbeat_interval_ms);
-            self.out.push_back(Output::Ping);
+        if self.over_since_ms.is_none() {
+            let due = self.batch.tick(at(now));
+            self.send_batch(now, due);
         }
-        self.flush_if_due(now);
     }
 
     /// So many bytes wait for the peer. While that is over the bound, progress waits too.
@@ -298,12 +397,10 @@ impl Conversation {
     /// Milliseconds until [`tick`](Self::tick) has something to do.
     pub fn next_tick_ms(&self, now: Now) -> u64 {
         let limits = &self.config.limits;
-        let silence_ms = limits.heartbeat_interval_ms.saturating_add(limits.heartbeat_timeout_ms);
-        let silent = self.heard.mono_ms.saturating_add(silence_ms);
-        let batch = self.batch.due_ms(limits.batch_timeout_ms).filter(|_| self.over_since_ms.is_none());
-        let slow = self.over_since_ms.map(|since| since.saturating_add(limits.outbound_over_ms));
-        let next = [Some(self.ping_at_ms), Some(silent), batch, slow].into_iter().flatten().min();
-        next.map_or(limits.heartbeat_interval_ms, |at| at.saturating_sub(now.mono_ms))
+        let batch = self.batch.wake().filter(|_| self.over_since_ms.is_none());
+        let slow = self.over_since_ms.map(|since| Millis::new(since).after(limits.outbound_over_ms));
+        let next = [self.heart.wake(), batch, slow].into_iter().flatten().min();
+        next.map_or(limits.heartbeat_interval_ms, |next| next.since(at(now)))
     }
 
     /// Whether this connection follows the job.
@@ -311,78 +408,105 @@ impl Conversation {
         self.attachments.contains_key(&id)
     }
 
+    /// Whether the peer has so much to read that nothing should be added: no message taken, no command begun, no
+    /// change of a job told.
+    pub fn is_slow(&self) -> bool {
+        self.over_since_ms.is_some()
+    }
+
     /// Whether no more messages should be taken until commands are done or the peer has read.
     pub fn is_busy(&self) -> bool {
         self.commands >= self.config.limits.commands_max || self.over_since_ms.is_some()
     }
 
-    fn dispatch(
+    /// Reads the data of a message: a command goes out, a question comes back.
+    fn dispatch(&mut self, event: ClientEvent, message: &Message<'_>) -> Result<Option<Look>, ErrorResponse> {
+        let limits = self.config.limits.protocol.clone();
+        let job_ref = |data: &RawValue| JobRef::parse(data, &limits).map(|r| r.download_id);
+        let ask = match event {
+            ClientEvent::DownloadRequest => {
+                let request = Box::new(DownloadRequest::parse(message.data, &limits)?);
+                let has_room = self.attachments.len() + self.creating < self.config.limits.attachments_max;
+                self.creating += 1;
+                Ask::Create { request, text: message.data.get().to_owned(), has_room }
+            }
+            ClientEvent::DownloadPause => Ask::Pause(job_ref(message.data)?),
+            ClientEvent::DownloadResume => Ask::Resume(job_ref(message.data)?),
+            ClientEvent::DownloadCancel => {
+                let job = job_ref(message.data)?;
+                self.cancelling.push(job);
+                Ask::Cancel(job)
+            }
+            ClientEvent::DownloadAttach => return Ok(Some(Look::Attach(job_ref(message.data)?))),
+            ClientEvent::DownloadDetach => return Ok(Some(Look::Detach(job_ref(message.data)?))),
+            ClientEvent::StatusCheck => {
+                return Ok(Some(Look::Status(StatusCheck::parse(message.data, &limits)?)));
+            }
+            ClientEvent::ConnectionHealth => {
+                let kind = Health::parse(message.data, &limits)?.kind;
+                return Ok((kind == HealthKind::Ping).then_some(Look::Pong));
+            }
+            _ => return Err(ErrorResponse::new(ErrorCode::UnknownEvent, "this event is not known here")),
+        };
+        self.commands += 1;
+        self.out.push_back(Output::Do(Command { request_id: message.request_id.clone(), ask }));
+        Ok(None)
+    }
+
+    fn attach_to(
         &mut self,
         now: Now,
         world: World<'_>,
-        event: ClientEvent,
-        message: &Message<'_>,
+        id: &RequestId,
+        job: DownloadId,
     ) -> Result<(), ErrorResponse> {
-        let limits = self.config.limits.protocol.clone();
-        let id = &message.request_id;
-        let job_ref = |data: &RawValue| JobRef::parse(data, &limits).map(|r| r.download_id);
-        let own = |job| world.table.own(&self.config.principal, job).map_err(ErrorResponse::from);
-        match event {
-            ClientEvent::DownloadRequest => {
-                let request = Box::new(DownloadRequest::parse(message.data, &limits)?);
-                self.command(id, Ask::Create { request, text: message.data.get().to_owned() });
-            }
-            ClientEvent::DownloadPause => self.command(id, Ask::Pause(job_ref(message.data)?)),
-            ClientEvent::DownloadResume => self.command(id, Ask::Resume(job_ref(message.data)?)),
-            ClientEvent::DownloadCancel => self.command(id, Ask::Cancel(job_ref(message.data)?)),
-            ClientEvent::DownloadAttach => {
-                let job = own(job_ref(message.data)?)?;
-                if job.state() == JobState::Expired {
-                    return Err(spandrel_jobs::JobError::Expired.into());
-                }
-                self.attach(now, world, id, job, Start::Attached)?;
-            }
-            ClientEvent::DownloadDetach => {
-                let job = own(job_ref(message.data)?)?;
-                self.batch.remove(job.id());
-                self.unfollow(job.id());
-                self.status(now, world, id, std::iter::once(job));
-            }
-            ClientEvent::StatusCheck => match StatusCheck::parse(message.data, &limits)? {
-                StatusCheck { download_id: Some(job), .. } => {
-                    let job = own(job)?;
-                    self.status(now, world, id, std::iter::once(job));
-                }
-                StatusCheck { scope: Scope::Session, .. } => {
-                    let mut jobs: Vec<&Job> =
-                        self.attachments.keys().filter_map(|job| world.table.job(*job)).collect();
-                    jobs.sort_by_key(|job| std::cmp::Reverse((job.record().created_ms, job.id())));
-                    self.status(now, world, id, jobs.into_iter());
-                }
-                StatusCheck { scope: Scope::All, .. } => {
-                    let max = self.config.limits.status_jobs_max;
-                    let page = world.table.list(&self.config.principal, None, None, max);
-                    let jobs = page.ids.into_iter().filter_map(|job| world.table.job(job));
-                    self.status(now, world, id, jobs);
-                }
-            },
-            ClientEvent::ConnectionHealth => {
-                if Health::parse(message.data, &limits)?.kind == HealthKind::Ping {
-                    let pong = ConnectionHealth::Pong {
-                        server_time: Some(now.wall_ms),
-                        system_health: Some(world.health.clone()),
-                    };
-                    self.send(now, ServerEvent::ConnectionHealth, id, &pong);
-                }
-            }
-            _ => return Err(ErrorResponse::new(ErrorCode::UnknownEvent, "this event is not known here")),
+        let job = world.table.own(&self.config.principal, job)?;
+        if job.state() == JobState::Expired {
+            return Err(spandrel_jobs::JobError::Expired.into());
         }
+        self.attach(now, world, id, job, Start::Attached)
+    }
+
+    fn detach(
+        &mut self,
+        now: Now,
+        world: World<'_>,
+        id: &RequestId,
+        job: DownloadId,
+    ) -> Result<(), ErrorResponse> {
+        let job = world.table.own(&self.config.principal, job)?;
+        self.batch.remove(&job.id());
+        self.unfollow(job.id());
+        self.status(now, world, id, std::iter::once(job));
         Ok(())
     }
 
-    fn command(&mut self, id: &RequestId, ask: Ask) {
-        self.commands += 1;
-        self.out.push_back(Output::Do(Command { request_id: id.clone(), ask }));
+    fn check(
+        &mut self,
+        now: Now,
+        world: World<'_>,
+        id: &RequestId,
+        check: StatusCheck,
+    ) -> Result<(), ErrorResponse> {
+        match check {
+            StatusCheck { download_id: Some(job), .. } => {
+                let job = world.table.own(&self.config.principal, job)?;
+                self.status(now, world, id, std::iter::once(job));
+            }
+            StatusCheck { scope: Scope::Session, .. } => {
+                let mut jobs: Vec<&Job> =
+                    self.attachments.keys().filter_map(|job| world.table.job(*job)).collect();
+                jobs.sort_by_key(|job| std::cmp::Reverse((job.record().created_ms, job.id())));
+                self.status(now, world, id, jobs.into_iter());
+            }
+            StatusCheck { scope: Scope::All, .. } => {
+                let max = self.config.limits.status_jobs_max;
+                let page = world.table.list(&self.config.principal, None, None, max);
+                let jobs = page.ids.into_iter().filter_map(|job| world.table.job(job));
+                self.status(now, world, id, jobs);
+            }
+        }
+        Ok(())
     }
 
     /// Answers with `download:start` and begins to tell of the job.
@@ -396,7 +520,9 @@ impl Conversation {
     ) -> Result<(), ErrorResponse> {
         let is_new = !self.attachments.contains_key(&job.id());
         let max = self.config.limits.attachments_max;
-        if is_new && !job.state().is_final() && self.attachments.len() >= max {
+        // Room that a request under way was promised is kept for it.
+        let promised = if how == Start::Attached { self.creating } else { 0 };
+        if is_new && !job.state().is_final() && self.attachments.len() + promised >= max {
             let message = format!("a connection follows at most {max} downloads; detach from some");
             return Err(ErrorResponse::new(ErrorCode::LimitExceeded, message));
         }
@@ -411,7 +537,7 @@ impl Conversation {
         }
         // The first update goes past the batch: a user sees life at once.
         let update = view::update(job);
-        self.batch.remove(job.id());
+        self.batch.remove(&job.id());
         self.send(now, ServerEvent::DownloadProgress, &request_id, &update);
         let attachment = Attachment { request_id, state: job.state(), sent: Some(update) };
         self.attachments.insert(job.id(), attachment);
@@ -424,7 +550,7 @@ impl Conversation {
     /// The one terminal event of an attachment.
     fn finish(&mut self, now: Now, world: World<'_>, request_id: &RequestId, job: &Job) {
         if job.state() == JobState::Completed {
-            self.batch.put(now.mono_ms, view::update(job));
+            self.batch.hold(at(now), job.id(), view::update(job));
         }
         self.end(now, job.id(), |conversation| match job.state() {
             JobState::Completed => {
@@ -452,16 +578,29 @@ impl Conversation {
         }
     }
 
-    fn flush_if_due(&mut self, now: Now) {
-        let limits = &self.config.limits;
-        let is_due = self.batch.due_ms(limits.batch_timeout_ms).is_some_and(|at| at <= now.mono_ms);
-        if (is_due || self.batch.len() >= limits.batch_size) && self.over_since_ms.is_none() {
-            self.flush(now);
+    /// Into the batch; out with it when that fills it, unless the peer has too much to read already.
+    fn batch_up(&mut self, now: Now, update: ProgressUpdate) {
+        let id = update.download_id;
+        if self.over_since_ms.is_some() {
+            self.batch.hold(at(now), id, update);
+        } else {
+            let full = self.batch.push(at(now), id, update);
+            self.send_batch(now, full);
         }
     }
 
     fn flush(&mut self, now: Now) {
-        let updates = self.batch.take();
+        let batch = self.batch.flush();
+        self.send_batch(now, batch);
+    }
+
+    fn send_batch(&mut self, now: Now, batch: Option<Batched<ProgressUpdate>>) {
+        let updates = match batch {
+            None => return,
+            Some(Batched::One(one)) => vec![one],
+            Some(Batched::Many(many)) => many,
+        };
+        // More than a batch when the peer was slow.
         for chunk in updates.chunks(self.config.limits.batch_size.max(1)) {
             if let [one] = chunk {
                 self.send(now, ServerEvent::DownloadProgress, &one.request_id, one);
@@ -494,7 +633,7 @@ impl Conversation {
         }
         let state = SessionState {
             connected: true,
-            last_heartbeat: self.heard.wall_ms,
+            last_heartbeat: self.heard_wall_ms,
             active_downloads,
             system_health: world.health.clone(),
         };
@@ -504,8 +643,7 @@ impl Conversation {
     fn refuse(&mut self, now: Now, refusal: Refusal) {
         let id = refusal.request_id.clone().unwrap_or_else(|| self.own_id());
         self.send(now, ServerEvent::SystemError, &id, &refusal.error);
-        let max = self.config.limits.refusals_max;
-        if refusal.counts() && self.refusals.is_over(now.mono_ms, max, REFUSAL_WINDOW_MS) {
+        if refusal.counts() && self.refusals.refused(at(now)) {
             self.close(CloseCode::POLICY, "too many messages were refused");
         }
     }
@@ -536,6 +674,10 @@ impl Conversation {
         self.own_ids += 1;
         RequestId::server(self.config.session << 32 | self.own_ids & 0xFFFF_FFFF)
     }
+}
+
+const fn at(now: Now) -> Millis {
+    Millis::new(now.mono_ms)
 }
 
 /// Why there is a `download:start`.

@@ -30,7 +30,9 @@ pub fn fuzz_conversation(data: &[u8]) {
     let mut now = Now { mono_ms: 0, wall_ms: 1_700_000_000_000 };
     let mut conversation = Conversation::new(now, config, &health);
     for line in String::from_utf8_lossy(data).split('\n') {
-        conversation.message(now, world, line);
+        if let Some(question) = conversation.message(now, line) {
+            conversation.answer(now, world, question);
+        }
         while let Some(output) = conversation.poll() {
             if let Output::Do(command) = output {
                 let error = ErrorResponse::new(ErrorCode::Overloaded, "not now");

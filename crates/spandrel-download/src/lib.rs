@@ -25,7 +25,9 @@
 //! let mut conversation = Conversation::new(now, config, &health);
 //! assert!(matches!(conversation.poll(), Some(Output::Send(hello)) if hello.contains("\"kind\":\"hello\"")));
 //! let ping = r#"{"event":"connection:health","data":{"kind":"ping"},"timestamp":1,"requestId":"p1"}"#;
-//! conversation.message(now, world, ping);
+//! if let Some(question) = conversation.message(now, ping) {
+//!     conversation.answer(now, world, question);
+//! }
 //! assert!(matches!(conversation.poll(), Some(Output::Send(pong)) if pong.contains("\"requestId\":\"p1\"")));
 //! ```
 //!
@@ -35,11 +37,10 @@ mod config;
 mod conversation;
 #[doc(hidden)]
 pub mod fuzz;
-mod policy;
 #[cfg(test)]
 mod tests;
 pub mod view;
 
 pub use config::{Limits, SessionConfig};
-pub use conversation::{Ask, Command, Conversation, Done, Output, World};
+pub use conversation::{Ask, Command, Conversation, Done, Output, Question, World};
 pub use view::{FileUrl, Urls};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use spandrel_download_protocol::{
-    Check, CheckStatus, CloseCode, DownloadId, ErrorResponse, RequestId, SystemHealth, UtcOffset,
+    Check, CheckStatus, CloseCode, DownloadId, ErrorCode, ErrorResponse, RequestId, SystemHealth, UtcOffset,
 };
 use spandrel_jobs::{
     Job, JobTable, Limits as JobLimits, NewJob, Now, PartFile, Principal, Retention, Spec, Total,
@@ -107,7 +107,11 @@ impl Bench {
     }
 
     fn text(&mut self, peer: usize, text: &str) {
-        self.with(peer, |conversation, now, world| conversation.message(now, world, text));
+        self.with(peer, |conversation, now, world| {
+            if let Some(question) = conversation.message(now, text) {
+                conversation.answer(now, world, question);
+            }
+        });
         self.settle();
     }
 
@@ -185,9 +189,12 @@ impl Bench {
     fn carry_out(&mut self, command: &Command) -> Result<Done, ErrorResponse> {
         let (now, me) = (self.now(), Principal::anonymous());
         match &command.ask {
-            Ask::Create { request, text } => {
+            Ask::Create { request, text, has_room } => {
                 if let Some(id) = self.table.find(&me, &command.request_id, text)? {
                     return Ok(Done::Created { id, is_duplicate: true });
+                }
+                if !has_room {
+                    return Err(ErrorResponse::new(ErrorCode::LimitExceeded, "no room"));
                 }
                 self.jobs += 1;
                 let id = job_id(self.jobs);
@@ -381,8 +388,7 @@ fn updates_of_several_jobs_go_as_an_array() {
 
 #[test]
 fn a_full_batch_does_not_wait() {
-    let mut limits = Limits::default();
-    limits.batch_size = 2;
+    let limits = Limits { batch_size: 2, ..Limits::default() };
     let mut bench = Bench::with_limits(1, limits);
     for _ in 0..3 {
         bench.say(0, "download:request", request(1_000));
@@ -506,14 +512,16 @@ fn a_status_stays_a_message() {
 
 #[test]
 fn one_attachment_over_the_limit_is_refused() {
-    let mut limits = Limits::default();
-    limits.attachments_max = 2;
+    let limits = Limits { attachments_max: 2, ..Limits::default() };
     let mut bench = Bench::with_limits(1, limits);
     for _ in 0..2 {
         bench.say(0, "download:request", request(1_000));
     }
     let id = bench.say(0, "download:request", request(1_000));
     assert_eq!(bench.answer(0, &id)["data"]["code"], "LIMIT_EXCEEDED");
+    assert_eq!(bench.jobs, 2, "a refused request makes no job");
+    bench.say_as(0, "download:request", request(1_000), "p0-1");
+    assert_eq!(bench.last(0)["event"], "download:progress", "a repeated request meets no limits");
     let id = bench.say(0, "download:attach", json!({ "downloadId": job_id(1).to_string() }));
     assert_eq!(bench.answer(0, &id)["event"], "download:start", "one it has already");
 }
@@ -560,6 +568,40 @@ fn a_slow_reader_gets_no_progress_and_is_closed_in_the_end() {
     assert_eq!(bench.peers[0].closed, None);
     bench.pass(1);
     assert_eq!(bench.peers[0].closed, Some(CloseCode::SLOW_CONSUMER));
+}
+
+#[test]
+fn a_peer_that_never_reads_is_slow_not_silent() {
+    let mut bench = Bench::new(1);
+    bench.with(0, |conversation, now, _| conversation.backlog(now, (1 << 20) + 1));
+    for _ in 0..29 {
+        bench.pass(1_000);
+        assert_eq!(bench.peers[0].closed, None, "at {} ms nothing was read from it", bench.now_ms);
+    }
+    bench.pass(1_000);
+    assert_eq!(bench.peers[0].closed, Some(CloseCode::SLOW_CONSUMER));
+}
+
+#[test]
+fn a_cancel_is_answered_before_the_attachment_ends() {
+    let mut bench = Bench::new(2);
+    bench.say(0, "download:request", request(1_000));
+    bench.say(1, "download:attach", json!({ "downloadId": job_id(1).to_string() }));
+    bench.forget();
+    // The change is told while the command is under way, as a server with threads may do.
+    let text = json!({ "event": "download:cancel", "data": { "downloadId": job_id(1).to_string() },
+        "timestamp": 1, "requestId": "c1" });
+    let asked = bench.with(0, |conversation, now, _| {
+        assert_eq!(conversation.message(now, &text.to_string()), None);
+        conversation.poll()
+    });
+    let Some(Output::Do(command)) = asked else { panic!("{asked:?}") };
+    let done = bench.carry_out(&command);
+    bench.settle();
+    assert_eq!((bench.events(0), bench.events(1)), (vec![], vec!["download:error"]));
+    bench.with(0, |conversation, now, world| conversation.done(now, world, &command, done));
+    bench.settle();
+    assert_eq!(bench.events(0), ["status:update", "download:error"]);
 }
 
 #[test]

@@ -31,7 +31,9 @@ impl Chunk {
     pub(crate) fn pack(&mut self, compressor: Option<&mut ChunkCompressor>) -> Result<(), ExportError> {
         if let Some(compressor) = compressor {
             self.packed.clear();
-            self.crc = crc32(self.text.as_bytes());
+            if compressor.codec() == Codec::Gzip {
+                self.crc = crc32(self.text.as_bytes());
+            }
             compressor.chunk(self.text.as_bytes(), &mut self.packed)?;
             self.is_packed = true;
         }
@@ -93,6 +95,11 @@ impl<'a> Emitter<'a> {
         })
     }
 
+    /// Checkpoints from here on are of a sorted export.
+    pub(crate) fn mark_sorted(&mut self) {
+        self.at.is_sorted = true;
+    }
+
     /// Whether the limit is reached.
     pub(crate) fn is_full(&self) -> bool {
         self.rows_left == 0
@@ -137,11 +144,11 @@ impl<'a> Emitter<'a> {
         Ok(crate::Summary { rows: self.at.rows, parts: self.at.part })
     }
 
+    /// Rows that fit into the part the next row goes to: a full part is ended before it.
     fn part_room(&self) -> u64 {
-        if self.part_open {
-            self.rows_per_part.saturating_sub(self.at.part_rows).max(1)
-        } else {
-            self.rows_per_part
+        match self.rows_per_part.saturating_sub(self.at.part_rows) {
+            room if self.part_open && room > 0 => room,
+            _ => self.rows_per_part,
         }
     }
 
@@ -166,7 +173,8 @@ impl<'a> Emitter<'a> {
     }
 
     fn begin_part(&mut self) -> Result<(), ExportError> {
-        self.at = Checkpoint { part: self.at.part + 1, rows: self.at.rows, ..Checkpoint::default() };
+        let (part, rows, is_sorted) = (self.at.part + 1, self.at.rows, self.at.is_sorted);
+        self.at = Checkpoint { part, rows, is_sorted, ..Checkpoint::default() };
         self.part_open = true;
         self.sink.begin(self.at.part).map_err(ExportError::Sink)?;
         self.store(file_header(self.codec), 0, 0)?;
@@ -202,7 +210,7 @@ impl<'a> Emitter<'a> {
             return Ok(());
         }
         let Some(compressor) = &mut self.compressor else {
-            return self.store(text, text.len() as u64, crc32(text));
+            return self.store(text, text.len() as u64, 0);
         };
         let mut stored = std::mem::take(&mut self.stored);
         stored.clear();
@@ -213,7 +221,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn store(&mut self, bytes: &[u8], raw_len: u64, crc: u32) -> Result<(), ExportError> {
-        if self.codec.is_some() {
+        if self.codec == Some(Codec::Gzip) {
             self.at.part_crc = crc32_join(self.at.part_crc, crc, raw_len);
         }
         self.at.part_raw_bytes += raw_len;

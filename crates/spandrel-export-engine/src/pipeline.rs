@@ -35,8 +35,9 @@ pub(crate) trait Feed: Send {
 /// Everything a pipeline needs to know.
 pub(crate) struct Pipeline<'a> {
     pub(crate) workers: usize,
-    /// Feeds held open at once.
-    pub(crate) feeds_open_max: usize,
+    /// Chunks of later units that may be made while the foremost one is not finished: enough to have work while
+    /// the foremost feed is held, and more where opening a unit is most of the work.
+    pub(crate) ahead_max: usize,
     pub(crate) units: usize,
     pub(crate) open: &'a (dyn Fn(usize) -> Result<Box<dyn Feed>, ExportError> + Sync),
     pub(crate) writer: &'a (dyn Fn() -> RowWriter + Sync),
@@ -53,11 +54,25 @@ struct State {
     made: BTreeMap<(usize, u64), Made>,
     /// Batches of a unit, once known.
     ends: BTreeMap<usize, u64>,
-    in_flight: usize,
+    /// Chunks being made or made, of the unit that is written and of later ones.
+    in_flight: BTreeMap<usize, usize>,
+    /// The unit whose chunks are written now.
+    writing: usize,
     /// Chunks already written, for their buffers.
     spare: Vec<Chunk>,
     failed: Option<ExportError>,
     over: bool,
+}
+
+impl State {
+    fn landed(&mut self, unit: usize) {
+        if let Some(n) = self.in_flight.get_mut(&unit) {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                self.in_flight.remove(&unit);
+            }
+        }
+    }
 }
 
 struct Slot {
@@ -99,7 +114,8 @@ impl Pipeline<'_> {
                 feeds: Vec::new(),
                 made: BTreeMap::new(),
                 ends: BTreeMap::new(),
-                in_flight: 0,
+                in_flight: BTreeMap::new(),
+                writing: usize::try_from(self.from.unit).unwrap_or(usize::MAX),
                 spare: Vec::new(),
                 failed: None,
                 over: false,
@@ -179,40 +195,43 @@ impl Shared<'_> {
 
     /// The foremost feed nobody holds; waits for room in the window. `None` when there is nothing left to draw.
     fn take_feed(&self) -> Option<Slot> {
-        let window = self.pipeline.workers * 2 + 1;
         let mut state = self.lock();
         loop {
             if state.over || self.pipeline.control.is_stopped() {
                 return None;
             }
-            // The foremost feed is what the writer waits for: it goes on even when chunks of later ones fill the window.
-            let foremost = state.in_flight == window && state.feeds.first().is_some_and(|s| s.feed.is_some());
-            if state.in_flight < window || foremost {
-                if let Some(at) = state.feeds.iter().position(|s| s.feed.is_some()) {
-                    state.in_flight += 1;
-                    let slot = state.feeds.get_mut(at)?;
-                    return Some(Slot {
-                        unit: slot.unit,
-                        feed: slot.feed.take(),
-                        next_batch: slot.next_batch,
-                    });
-                }
-                if !foremost
-                    && state.next_unit < self.pipeline.units
-                    && state.feeds.len() < self.pipeline.feeds_open_max
-                {
-                    let unit = state.next_unit;
-                    state.next_unit += 1;
-                    state.in_flight += 1;
-                    state.feeds.push(Slot { unit, feed: None, next_batch: 0 });
-                    return Some(Slot { unit, feed: None, next_batch: 0 });
-                }
-                if state.feeds.is_empty() && state.next_unit >= self.pipeline.units {
-                    return None;
-                }
+            if let Some(slot) = self.free_feed(&mut state) {
+                return Some(slot);
+            }
+            if state.feeds.is_empty() && state.next_unit >= self.pipeline.units {
+                return None;
             }
             state = self.room.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    fn free_feed(&self, state: &mut State) -> Option<Slot> {
+        let window = self.pipeline.workers * 2 + 1;
+        let current = state.in_flight.get(&state.writing).copied().unwrap_or(0);
+        let ahead = state.in_flight.values().sum::<usize>() - current;
+        // What the writer waits for has room of its own: chunks of later units never keep it from being made.
+        let has_room = |unit: usize| {
+            if unit <= state.writing { current < window } else { ahead < self.pipeline.ahead_max }
+        };
+        let free = state.feeds.iter().position(|s| s.feed.is_some() && has_room(s.unit));
+        if let Some(slot) = free.and_then(|at| state.feeds.get_mut(at)) {
+            let taken = Slot { unit: slot.unit, feed: slot.feed.take(), next_batch: slot.next_batch };
+            *state.in_flight.entry(taken.unit).or_default() += 1;
+            return Some(taken);
+        }
+        let unit = state.next_unit;
+        if unit < self.pipeline.units && state.feeds.len() < self.pipeline.workers && has_room(unit) {
+            state.next_unit += 1;
+            *state.in_flight.entry(unit).or_default() += 1;
+            state.feeds.push(Slot { unit, feed: None, next_batch: 0 });
+            return Some(Slot { unit, feed: None, next_batch: 0 });
+        }
+        None
     }
 
     fn give_back(&self, slot: Slot, feed: Box<dyn Feed>) -> Chunk {
@@ -229,7 +248,7 @@ impl Shared<'_> {
         let mut state = self.lock();
         state.feeds.retain(|s| s.unit != unit);
         state.ends.insert(unit, batches);
-        state.in_flight -= 1;
+        state.landed(unit);
         self.made.notify_one();
         self.room.notify_all();
     }
@@ -253,7 +272,7 @@ impl Shared<'_> {
             let here = Place { unit: unit as u64, batch, row: made.row };
             let next = Place { unit: unit as u64, batch: batch + 1, row: 0 };
             emitter.chunk(&made.chunk, here, next)?;
-            self.written(made.chunk);
+            self.written(unit, made.chunk);
             batch += 1;
         }
         Ok(Ended::Complete)
@@ -274,16 +293,18 @@ impl Shared<'_> {
             }
             if state.ends.get(&unit).is_some_and(|end| batch >= *end) {
                 state.ends.remove(&unit);
+                state.writing = unit + 1;
+                self.room.notify_all();
                 return Ok(None);
             }
             state = self.made.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn written(&self, mut chunk: Chunk) {
+    fn written(&self, unit: usize, mut chunk: Chunk) {
         chunk.clear();
         let mut state = self.lock();
-        state.in_flight -= 1;
+        state.landed(unit);
         state.spare.push(chunk);
         self.room.notify_one();
     }

@@ -102,6 +102,9 @@ pub struct Checkpoint {
     pub batch: u64,
     /// See `unit`.
     pub row: u64,
+    /// Whether the rows came out of a sort: continuing sorts again and skips what is written.
+    #[serde(default)]
+    pub is_sorted: bool,
 }
 
 /// The whole export is written.
@@ -234,7 +237,7 @@ impl Export {
     ) -> Result<Summary, ExportError> {
         let schema = self.rows.schema();
         let (units, flow) = plan::arrange(self.rows.plan(&self.query)?, &self.query, &schema);
-        if flow != Flow::Sort {
+        if flow != Flow::Sort && !from.is_some_and(|c| c.is_sorted) {
             let mut emitter = self.emitter(&schema, sink, control, from)?;
             match self.stream(&schema, &units, flow, &mut emitter, control, from)? {
                 Ended::Complete => return emitter.finish(),
@@ -297,11 +300,7 @@ impl Export {
         let pipeline = Pipeline {
             workers: self.workers,
             // Filters are evaluated when a unit is opened: worth doing for several units at once.
-            feeds_open_max: if self.query.filters.is_empty() {
-                self.workers.div_ceil(3)
-            } else {
-                self.workers
-            },
+            ahead_max: if self.query.filters.is_empty() { self.workers + 1 } else { self.workers * 2 + 1 },
             units: units.len(),
             open: &open,
             writer: &writer,
@@ -323,8 +322,9 @@ impl Export {
         let plan = self.rows.plan(&self.query)?;
         let merge = sort::sort(self, schema, &plan.units, control)?;
         let mut emitter = self.emitter(schema, sink, control, from)?;
+        emitter.mark_sorted();
         let skip = emitter.rows();
-        let feed = Mutex::new(Some(merge.into_feed(self, skip)?));
+        let feed = Mutex::new(Some(merge.into_feed(self, skip, control)?));
         let open = |_: usize| -> Result<Box<dyn Feed>, ExportError> {
             let feed = feed.lock().unwrap_or_else(PoisonError::into_inner).take();
             feed.map(|f| Box::new(f) as Box<dyn Feed>).ok_or(ExportError::Worker)
@@ -332,7 +332,7 @@ impl Export {
         let writer = || RowWriter::new(&self.columns(schema), &self.output);
         let pipeline = Pipeline {
             workers: self.workers,
-            feeds_open_max: 1,
+            ahead_max: 0,
             units: 1,
             open: &open,
             writer: &writer,

@@ -115,7 +115,8 @@ impl<'a> Worker<'a> {
             columns,
             key_columns,
             keys,
-            run: Run::default(),
+            // Grown by doubling it would pass the budget by half.
+            run: Run { arena: Vec::with_capacity(budget), index: Vec::new() },
             budget,
             files: Vec::new(),
             scratch,
@@ -242,16 +243,17 @@ impl Run {
             .sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| key(arena, a).cmp(key(arena, b))));
     }
 
-    /// Drops all but the first `rows` of a sorted run.
+    /// Drops all but the first `rows` of a sorted run; keeps the memory.
     fn keep_first(&mut self, rows: usize) {
-        let mut kept = Self::default();
-        for entry in self.index.iter().take(rows) {
-            let start = kept.arena.len();
+        let mut kept = Vec::new();
+        self.index.truncate(rows);
+        for entry in &mut self.index {
             let from = entry.start as usize;
-            kept.arena.extend_from_slice(self.arena.get(from..from + entry.len as usize).unwrap_or_default());
-            kept.index.push(Entry { start: narrow(start), ..*entry });
+            entry.start = narrow(kept.len());
+            kept.extend_from_slice(self.arena.get(from..from + entry.len as usize).unwrap_or_default());
         }
-        *self = kept;
+        self.arena.clear();
+        self.arena.extend_from_slice(&kept);
     }
 
     fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -437,7 +439,12 @@ fn cursor(file: RunFile) -> Result<Cursor, ExportError> {
 
 impl Sorted {
     /// Rows in order as chunks of text, without the first `skip`.
-    pub(crate) fn into_feed(mut self, export: &Export, skip: u64) -> Result<SortedFeed, ExportError> {
+    pub(crate) fn into_feed(
+        mut self,
+        export: &Export,
+        skip: u64,
+        control: &Control,
+    ) -> Result<SortedFeed, ExportError> {
         while self.files.len() > FAN_IN {
             let some: Vec<RunFile> = self.files.drain(..FAN_IN).collect();
             let cursors: Vec<Cursor> = some.into_iter().map(cursor).collect::<Result<_, _>>()?;
@@ -447,10 +454,13 @@ impl Sorted {
                 while let Some(row) = merge.take(|key, text| write_entry(out, key, text)) {
                     match row {
                         Ok(written) => written?,
-                        Err(e) => {
-                            failed = Some(e);
-                            break;
-                        }
+                        Err(e) => failed = Some(e),
+                    }
+                    if control.is_stopped() {
+                        failed = Some(ExportError::Stopped);
+                    }
+                    if failed.is_some() {
+                        break;
                     }
                 }
                 Ok(())
@@ -465,6 +475,9 @@ impl Sorted {
         let mut merge = Merge::new(files.into_iter().chain(memory))?;
         let limit = export.query.limit.unwrap_or(u64::MAX);
         for _ in 0..skip {
+            if control.is_stopped() {
+                return Err(ExportError::Stopped);
+            }
             if let Some(row) = merge.take(|_, _| ()) {
                 row?;
             }

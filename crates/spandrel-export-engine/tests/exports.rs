@@ -1,5 +1,11 @@
 //! Exports of real Parquet files: order, parts, threads, continuing, limits, memory of sorts.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a wrong index fails the test"
+)]
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

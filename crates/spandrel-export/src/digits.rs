@@ -1,9 +1,14 @@
 //! Numbers as text, written into a byte slice that is known to be long enough.
 //!
-//! Everything here writes at `at` and returns the position after it. Fixed-width stores over-write a few bytes
+//! Nearly everything here writes at `at` and returns the position after it. Fixed-width stores over-write a few bytes
 //! past the end of the number; the next cell writes over them.
 
-/// Bytes a writer may touch past the start of any number: the longest text plus the widest over-write.
+use crate::Text;
+
+/// Bytes a writer may touch past the start of any number: the longest text, its quotes and the widest over-write.
+///
+/// The longest texts: an integer 20, a float 25, a decimal of 64 bits 40, a timestamp 58 (a sign and the 22 digits of
+/// the furthest year, month to second 15, fraction 10, offset 6, and what one block copies). [`Text::with`] checks it.
 pub(crate) const NUMBER_ROOM: usize = 128;
 
 /// Eight decimal digits of `v` (below 10^8) as one byte each, most significant in the lowest byte.
@@ -78,49 +83,46 @@ pub(crate) fn signed(out: &mut [u8], at: usize, v: i64) -> usize {
     unsigned(out, at, v.unsigned_abs())
 }
 
-/// A decimal stored as `v` units of 10^-scale; keeps the scale.
+/// A decimal stored as `small` units of 10^-scale, `scale` 0 to 18; keeps the scale.
 #[inline]
-pub(crate) fn decimal(out: &mut [u8], at: usize, v: i128, scale: i8) -> usize {
-    let (magnitude, negative) = (v.unsigned_abs(), v < 0);
-    if let (Ok(small), 0..=18) = (u64::try_from(magnitude), scale) {
-        let mut at = at;
-        if negative {
-            at = byte(out, at, b'-');
-        }
-        let unit = POWERS.get(usize::from(scale.unsigned_abs())).copied().unwrap_or(1);
-        at = unsigned(out, at, small / unit);
-        if scale == 0 {
-            return at;
-        }
-        at = byte(out, at, b'.');
-        return fixed_wide(out, at, small % unit, usize::from(scale.unsigned_abs()));
+pub(crate) fn decimal(out: &mut [u8], at: usize, is_negative: bool, small: u64, scale: usize) -> usize {
+    let mut at = at;
+    if is_negative {
+        at = byte(out, at, b'-');
     }
-    decimal_text(out, at, negative, &magnitude.to_string(), scale)
+    let unit = POWERS.get(scale).copied().unwrap_or(1);
+    at = unsigned(out, at, small / unit);
+    if scale == 0 {
+        return at;
+    }
+    at = byte(out, at, b'.');
+    fixed_wide(out, at, small % unit, scale)
 }
 
-/// A decimal from its unscaled ASCII digits, for widths past 64 bits and negative scales.
-pub(crate) fn decimal_text(out: &mut [u8], at: usize, negative: bool, digits: &str, scale: i8) -> usize {
-    let mut text = String::with_capacity(digits.len() + 8);
-    if negative {
-        text.push('-');
+/// A decimal of any width and scale from its unscaled digits with their sign, as `Display` prints an integer.
+pub(crate) fn long_decimal(text: &mut Text, unscaled: &str, scale: i8) {
+    let (sign, digits) = match unscaled.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", unscaled),
+    };
+    text.push(sign.as_bytes());
+    let fraction = usize::try_from(scale).unwrap_or(0);
+    let (whole, rest) = digits.split_at(digits.len().saturating_sub(fraction));
+    text.push(if whole.is_empty() { b"0" } else { whole.as_bytes() });
+    if fraction > 0 {
+        text.push(b".");
+        zeros(text, fraction - rest.len());
+        text.push(rest.as_bytes());
     }
-    match usize::try_from(scale) {
-        Ok(0) => text.push_str(digits),
-        Ok(scale) => {
-            let padded = format!("{digits:0>width$}", width = scale + 1);
-            let (whole, fraction) = padded.split_at(padded.len() - scale);
-            text.push_str(whole);
-            text.push('.');
-            text.push_str(fraction);
-        }
-        // A negative scale has no fraction digits; zero stays a single digit.
-        Err(_) if digits == "0" => text.push('0'),
-        Err(_) => {
-            text.push_str(digits);
-            text.extend(std::iter::repeat_n('0', usize::from(scale.unsigned_abs())));
-        }
+    // A negative scale has no fraction digits; zero stays a single digit.
+    if scale < 0 && digits != "0" {
+        zeros(text, usize::from(scale.unsigned_abs()));
     }
-    bytes(out, at, text.as_bytes())
+}
+
+fn zeros(text: &mut Text, count: usize) {
+    const ZEROS: [u8; 128] = [b'0'; 128]; // as many as a scale of 8 bits can ask for
+    text.push(ZEROS.get(..count).unwrap_or(&ZEROS));
 }
 
 const POWERS: [u64; 19] = {
@@ -274,12 +276,43 @@ mod tests {
             (7, 0, "7"),
             (7, -2, "700"),
             (0, -2, "0"),
+            (
+                -7,
+                i8::MIN,
+                concat!(
+                    "-7",
+                    "00000000000000000000000000000000",
+                    "00000000000000000000000000000000",
+                    "00000000000000000000000000000000",
+                    "00000000000000000000000000000000"
+                ),
+            ),
+            (i128::MAX, 39, "0.170141183460469231731687303715884105727"),
             (i128::MAX, 38, "1.70141183460469231731687303715884105727"),
             (i128::MIN, 0, "-170141183460469231731687303715884105728"),
             (1_844_674_407_370_955_161_500, 2, "18446744073709551615.00"),
         ] {
-            assert_eq!(text(|o| decimal(o, 0, v, scale)), want);
+            assert_eq!(decimal_text(v, scale), want);
         }
+    }
+
+    #[test]
+    fn every_pair_of_digits_is_right_in_both_halves() {
+        for v in 0..10_000 {
+            assert_eq!(text(|o| fixed(o, 0, v, 8)), format!("{v:08}"));
+            assert_eq!(text(|o| fixed(o, 0, v * 10_000, 8)), format!("{:08}", v * 10_000));
+        }
+    }
+
+    /// Both ways of printing a decimal, where both apply.
+    fn decimal_text(v: i128, scale: i8) -> String {
+        let mut long = Text::new();
+        long_decimal(&mut long, &v.to_string(), scale);
+        let long = String::from_utf8(long.as_bytes().to_vec()).unwrap();
+        if let (Ok(small), Ok(scale @ 0..=18)) = (u64::try_from(v.unsigned_abs()), usize::try_from(scale)) {
+            assert_eq!(text(|o| decimal(o, 0, v < 0, small, scale)), long);
+        }
+        long
     }
 
     proptest::proptest! {
@@ -307,12 +340,17 @@ mod tests {
 
         /// A decimal prints its unscaled digits with the point moved.
         #[test]
-        fn prop_decimals_keep_digits(v in proptest::num::i128::ANY, small in proptest::num::i64::ANY, scale in 0_i8..38) {
-            for v in [v, i128::from(small)] {
-                let t = text(|o| decimal(o, 0, v, scale));
+        fn prop_decimals_keep_digits(v in proptest::num::i128::ANY, small in proptest::num::i64::ANY, scale in 0_i8..=127) {
+            for v in [v, i128::from(small), i128::from(small % 100)] {
+                let t = decimal_text(v, scale);
                 let fraction = t.split_once('.').map_or(0, |(_, f)| f.len());
                 proptest::prop_assert_eq!(fraction, usize::from(scale.unsigned_abs()));
-                proptest::prop_assert_eq!(t.replace('.', "").parse::<i128>().unwrap(), v);
+                proptest::prop_assert!(t.trim_start_matches('-').split('.').next().is_some_and(|w| w == "0" || !w.starts_with('0')));
+                let negative = t.starts_with('-');
+                let digits = t.replace(['.', '-'], "");
+                let digits = digits.trim_start_matches('0');
+                proptest::prop_assert_eq!(if digits.is_empty() { "0" } else { digits }, v.unsigned_abs().to_string());
+                proptest::prop_assert_eq!(negative, v < 0);
             }
         }
     }

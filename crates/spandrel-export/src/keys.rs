@@ -8,6 +8,7 @@ use spandrel_download_protocol::{ColumnType, Decimal, Query, Schema, SortKey, So
 
 use crate::ExportError;
 use crate::cells::{Cells, Data, nanos};
+use crate::error::row_end;
 use crate::predicate::{decimal_of_digits, decimal128};
 
 /// Writes the sort keys of batches that hold the columns of [`columns`](Self::columns) in that order.
@@ -45,7 +46,7 @@ impl KeyWriter {
     /// Appends the key of every row to `out`, and its end to `ends`. `batch` has exactly [`columns`](Self::columns).
     ///
     /// # Errors
-    /// [`ExportError`] when the batch is not what was asked for.
+    /// [`ExportError`] when the batch is not what was asked for, or `out` would pass 4 GiB.
     pub fn write(
         &self,
         batch: &RecordBatch,
@@ -61,7 +62,7 @@ impl KeyWriter {
                     out.iter_mut().skip(start).for_each(|b| *b = !*b);
                 }
             }
-            ends.push(u32::try_from(out.len()).unwrap_or(u32::MAX));
+            ends.push(row_end(out.len())?);
         }
         Ok(())
     }

@@ -114,25 +114,16 @@ fn leaf(cells: &Cells, test: &Test, rows: usize) -> BooleanBuffer {
 /// Tests every cell as if none were null.
 fn compare(cells: &Cells, test: &Test, rows: usize) -> BooleanBuffer {
     match &cells.data {
-        Data::Int(values) => integers(test, rows, |i| values.get(i).map_or(0, |v| i128::from(*v)), 1, int_of),
+        Data::Int(values) => whole(test, values, rows, int_of),
         Data::Time { values, per_s } => {
             let unit = i128::from(1_000_000_000 / (*per_s).max(1));
-            match window(test, unit, &|v| time_of(v)) {
-                // The usual case, a range of ticks, stays in 64 bits.
-                Some((low, high)) => {
-                    let (low, high) = (clamp(low), clamp(high));
-                    let empty = low > high;
-                    BooleanBuffer::collect_bool(rows, |i| {
-                        let v = values.get(i).copied().unwrap_or_default();
-                        !empty && (v >= low) & (v <= high)
-                    })
-                }
-                None => integers(test, rows, |i| values.get(i).map_or(0, |v| i128::from(*v)), unit, time_of),
-            }
+            whole(test, values, rows, |v| Ticks::of(time_of(v)?, unit))
         }
-        Data::WideTime(values) => {
-            integers(test, rows, |i| values.get(i).copied().unwrap_or_default(), 1, time_of)
-        }
+        Data::WideTime(values) => whole(test, values, rows, |v| time_of(v).map(Ticks::exactly)),
+        Data::Decimal128 { values, scale } => whole(test, values, rows, |v| match v {
+            Value::Decimal(v) => Some(unscaled(v, *scale)),
+            _ => None,
+        }),
         Data::Float(values) => {
             let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
             ordered(test, rows, |i, v| match v {
@@ -144,25 +135,18 @@ fn compare(cells: &Cells, test: &Test, rows: usize) -> BooleanBuffer {
             Value::Bool(v) => Some(array.value(i).cmp(v)),
             _ => None,
         }),
-        Data::Decimal128 { values, scale } => ordered(test, rows, |i, v| match v {
-            Value::Decimal(v) => Some(decimal128(values.get(i).copied().unwrap_or_default(), *scale).cmp(v)),
-            _ => None,
+        Data::Decimal256 { values, scale } => each(test, rows, |i| {
+            let text = values.get(i).copied().unwrap_or_default().to_string();
+            Some(Value::Decimal(decimal_of_digits(&text, *scale)))
         }),
-        Data::Decimal256 { values, scale } => ordered(test, rows, |i, v| match v {
-            Value::Decimal(v) => {
-                let text = values.get(i).copied().unwrap_or_default().to_string();
-                Some(decimal_of_digits(&text, *scale).cmp(v))
-            }
-            _ => None,
-        }),
-        Data::DecimalText(array) => ordered(test, rows, |i, v| match v {
-            Value::Decimal(v) => Decimal::parse(array.value(i)).map(|d| d.cmp(v)),
-            _ => None,
-        }),
-        Data::Text(array) => BooleanBuffer::collect_bool(rows, |i| text(test, array.value(i))),
+        Data::DecimalText(array) => each(test, rows, |i| Decimal::parse(array.value(i)).map(Value::Decimal)),
+        Data::Text(array) => {
+            let test = TextTest::new(test);
+            BooleanBuffer::collect_bool(rows, |i| test.passes(array.value(i)))
+        }
         Data::Dictionary { keys, values } => {
-            let values = values.as_string::<i32>();
-            let passes: Vec<bool> = (0..values.len()).map(|i| text(test, values.value(i))).collect();
+            let (test, values) = (TextTest::new(test), values.as_string::<i32>());
+            let passes: Vec<bool> = (0..values.len()).map(|i| test.passes(values.value(i))).collect();
             BooleanBuffer::collect_bool(rows, |i| {
                 let key = keys.get(i).and_then(|k| usize::try_from(*k).ok());
                 key.and_then(|k| passes.get(k)).copied().unwrap_or(false)
@@ -171,20 +155,95 @@ fn compare(cells: &Cells, test: &Test, rows: usize) -> BooleanBuffer {
     }
 }
 
-fn text(test: &Test, cell: &str) -> bool {
-    match test {
-        Test::Contains(part) => memchr::memmem::find(cell.as_bytes(), part.as_bytes()).is_some(),
-        Test::StartsWith(part) => cell.starts_with(part.as_str()),
-        test => holds(test, |v| match v {
-            Value::String(v) => Some(cell.cmp(v)),
-            _ => None,
-        }),
+/// A test of text, prepared for many cells.
+enum TextTest<'a> {
+    Contains(Box<memchr::memmem::Finder<'a>>),
+    StartsWith(&'a str),
+    /// Sorted by length, then text: a length that no value has costs no comparison of text.
+    In(Vec<&'a str>),
+    Other(&'a Test),
+}
+
+impl<'a> TextTest<'a> {
+    fn new(test: &'a Test) -> Self {
+        match test {
+            Test::Contains(part) => Self::Contains(Box::new(memchr::memmem::Finder::new(part))),
+            Test::StartsWith(part) => Self::StartsWith(part),
+            Test::In(values) => {
+                let text = |v: &'a Value| match v {
+                    Value::String(v) => Some(v.as_str()),
+                    _ => None,
+                };
+                let mut texts: Vec<&str> = values.iter().filter_map(text).collect();
+                texts.sort_unstable_by_key(|t| (t.len(), *t));
+                Self::In(texts)
+            }
+            other => Self::Other(other),
+        }
+    }
+
+    #[inline]
+    fn passes(&self, cell: &str) -> bool {
+        match self {
+            Self::Contains(finder) => finder.find(cell.as_bytes()).is_some(),
+            Self::StartsWith(part) => cell.starts_with(part),
+            Self::In(texts) => {
+                let order = |t: &&str| t.len().cmp(&cell.len()).then_with(|| (*t).cmp(cell));
+                texts.binary_search_by(order).is_ok()
+            }
+            Self::Other(test) => holds(test, |v| match v {
+                Value::String(v) => Some(cell.cmp(v)),
+                _ => None,
+            }),
+        }
     }
 }
 
-fn int_of(value: &Value) -> Option<i128> {
+/// A filter value counted in the unit of whole-numbered cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticks {
+    /// The largest whole number not above the value; `None` when it lies below all of 128 bits.
+    floor: Option<i128>,
+    /// No whole number equals the value: the next one is above it.
+    is_between: bool,
+}
+
+impl Ticks {
+    const BELOW_ALL: Self = Self { floor: None, is_between: true };
+    const ABOVE_ALL: Self = Self { floor: Some(i128::MAX), is_between: true };
+
+    fn exactly(value: i128) -> Self {
+        Self { floor: Some(value), is_between: false }
+    }
+
+    /// `value` in units of `unit`, 1 or more.
+    fn of(value: i128, unit: i128) -> Option<Self> {
+        let floor = value.checked_div_euclid(unit)?;
+        Some(Self { floor: Some(floor), is_between: value.checked_rem_euclid(unit)? != 0 })
+    }
+
+    /// The first number not below the value; `None`: there is none.
+    fn first(self) -> Option<i128> {
+        if self.is_between { self.after() } else { self.floor }
+    }
+
+    /// The last number below the value.
+    fn before(self) -> Option<i128> {
+        if self.is_between { self.floor } else { self.floor?.checked_sub(1) }
+    }
+
+    /// The first number above the value.
+    fn after(self) -> Option<i128> {
+        match self.floor {
+            Some(floor) => floor.checked_add(1),
+            None => Some(i128::MIN),
+        }
+    }
+}
+
+fn int_of(value: &Value) -> Option<Ticks> {
     match value {
-        Value::Int(v) => Some(i128::from(*v)),
+        Value::Int(v) => Some(Ticks::exactly(i128::from(*v))),
         _ => None,
     }
 }
@@ -196,44 +255,99 @@ fn time_of(value: &Value) -> Option<i128> {
     }
 }
 
-fn clamp(v: i128) -> i64 {
-    i64::try_from(v).unwrap_or(if v < 0 { i64::MIN } else { i64::MAX })
+/// A decimal in units of 10^-scale.
+fn unscaled(value: &Decimal, scale: i8) -> Ticks {
+    const DIGITS_MAX: usize = 39; // of 128 bits
+    let far = if value.is_negative() { Ticks::BELOW_ALL } else { Ticks::ABOVE_ALL };
+    // The value is 0.digits x 10^exponent: this many digits stand before the point once it is counted in units.
+    let before = usize::try_from(value.exponent().saturating_add(i32::from(scale))).unwrap_or(0);
+    if value.digits().is_empty() {
+        return Ticks::exactly(0);
+    }
+    if before > DIGITS_MAX {
+        return far;
+    }
+    let sign = if value.is_negative() { -1 } else { 1 };
+    let digit = |i: usize| value.digits().get(i).map_or(0, |b| sign * i128::from(b.wrapping_sub(b'0')));
+    let towards_zero = (0..before).try_fold(0_i128, |n, i| n.checked_mul(10)?.checked_add(digit(i)));
+    let is_between = value.digits().len() > before;
+    match towards_zero {
+        None => far,
+        Some(n) if is_between && value.is_negative() => Ticks { floor: n.checked_sub(1), is_between },
+        Some(n) => Ticks { floor: Some(n), is_between },
+    }
 }
 
-/// Cells that are whole numbers of `unit`: comparisons become ranges of cells.
-fn integers(
+/// Cells that are whole numbers: tests become ranges of cells, or a list.
+fn whole<T: Copy + Ord + TryFrom<i128> + Edges>(
     test: &Test,
+    values: &[T],
     rows: usize,
-    cell: impl Fn(usize) -> i128,
-    unit: i128,
-    of: impl Fn(&Value) -> Option<i128>,
+    ticks: impl Fn(&Value) -> Option<Ticks>,
 ) -> BooleanBuffer {
-    if let Some((low, high)) = window(test, unit, &of) {
+    let none = || BooleanBuffer::new_unset(rows);
+    if let Test::In(wanted) = test {
+        let exact = |v: &Value| ticks(v).filter(|t| !t.is_between).and_then(|t| T::try_from(t.floor?).ok());
+        let mut list: Vec<T> = wanted.iter().filter_map(exact).collect();
+        list.sort_unstable();
         return BooleanBuffer::collect_bool(rows, |i| {
-            let v = cell(i);
-            (v >= low) & (v <= high)
+            values.get(i).is_some_and(|v| list.binary_search(v).is_ok())
         });
     }
-    ordered(test, rows, |i, v| of(v).map(|v| (cell(i) * unit).cmp(&v)))
+    let Some((low, high)) = window(test, &ticks) else { return none() };
+    // A window past the cells' own range holds no cell; one that reaches past it is cut.
+    let (Some(low), Some(high)) = (T::at_least(low), T::at_most(high)) else { return none() };
+    BooleanBuffer::collect_bool(rows, |i| values.get(i).is_some_and(|v| (*v >= low) & (*v <= high)))
 }
 
-/// Smallest and largest cell that passes, for tests that are ranges.
-fn window(test: &Test, unit: i128, of: &impl Fn(&Value) -> Option<i128>) -> Option<(i128, i128)> {
-    let floor = |v: i128| v.div_euclid(unit);
-    let ceil = |v: i128| -(-v).div_euclid(unit);
+/// The ends of a type of cell.
+trait Edges: Sized {
+    /// The smallest value that is not below `v`.
+    fn at_least(v: i128) -> Option<Self>;
+    /// The largest value that is not above `v`.
+    fn at_most(v: i128) -> Option<Self>;
+}
+
+impl Edges for i64 {
+    fn at_least(v: i128) -> Option<Self> {
+        Self::try_from(v.max(i128::from(Self::MIN))).ok()
+    }
+
+    fn at_most(v: i128) -> Option<Self> {
+        Self::try_from(v.min(i128::from(Self::MAX))).ok()
+    }
+}
+
+impl Edges for i128 {
+    fn at_least(v: i128) -> Option<Self> {
+        Some(v)
+    }
+
+    fn at_most(v: i128) -> Option<Self> {
+        Some(v)
+    }
+}
+
+/// Smallest and largest cell that passes; `None` when none does.
+fn window(test: &Test, ticks: &impl Fn(&Value) -> Option<Ticks>) -> Option<(i128, i128)> {
     Some(match test {
-        Test::Eq(v) => (ceil(of(v)?), floor(of(v)?)),
-        Test::Lt(v) => (i128::MIN, ceil(of(v)?) - 1),
-        Test::Lte(v) => (i128::MIN, floor(of(v)?)),
-        Test::Gt(v) => (floor(of(v)?) + 1, i128::MAX),
-        Test::Gte(v) => (ceil(of(v)?), i128::MAX),
-        Test::Between(low, high) => (ceil(of(low)?), floor(of(high)?)),
+        Test::Eq(v) => (ticks(v)?.first()?, ticks(v)?.floor?),
+        Test::Lt(v) => (i128::MIN, ticks(v)?.before()?),
+        Test::Lte(v) => (i128::MIN, ticks(v)?.floor?),
+        Test::Gt(v) => (ticks(v)?.after()?, i128::MAX),
+        Test::Gte(v) => (ticks(v)?.first()?, i128::MAX),
+        Test::Between(low, high) => (ticks(low)?.first()?, ticks(high)?.floor?),
         _ => return None,
     })
 }
 
 fn ordered(test: &Test, rows: usize, compare: impl Fn(usize, &Value) -> Option<Ordering>) -> BooleanBuffer {
     BooleanBuffer::collect_bool(rows, |i| holds(test, |v| compare(i, v)))
+}
+
+/// Tests cells that are costly to read: each is read once, however many values it is compared with.
+fn each(test: &Test, rows: usize, cell: impl Fn(usize) -> Option<Value>) -> BooleanBuffer {
+    BooleanBuffer::collect_bool(rows, |i| cell(i).is_some_and(|cell| holds(test, |v| value_cmp(&cell, v))))
 }
 
 /// Applies a comparing test to one cell; `None` (a NaN, a foreign type) passes nothing.
@@ -278,6 +392,14 @@ pub struct Bounds {
     pub has_nulls: Option<bool>,
     /// Every cell is null.
     pub all_null: bool,
+}
+
+impl Bounds {
+    /// What is known about nulls alone.
+    #[must_use]
+    pub fn without_ends(self) -> Self {
+        Self { min: None, max: None, ..self }
+    }
 }
 
 /// Whether some row with these column bounds may pass. `true` when in doubt.

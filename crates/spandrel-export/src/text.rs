@@ -58,10 +58,15 @@ impl Text {
     }
 
     /// Lets `write` put text at a position with at least `room` bytes after it; it returns the new position.
+    ///
+    /// # Panics
+    /// When `write` says it used more than there was: text would be missing. A bug in this crate, found by its tests.
     #[inline]
     pub(crate) fn with(&mut self, room: usize, write: impl FnOnce(&mut [u8], usize) -> usize) {
         self.ensure(room);
-        self.at = write(&mut self.bytes, self.at);
+        let end = write(&mut self.bytes, self.at);
+        assert!(end <= self.bytes.len(), "a cell passed the room it asked for");
+        self.at = end;
     }
 
     #[inline]

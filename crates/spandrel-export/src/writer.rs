@@ -11,6 +11,7 @@ use spandrel_download_protocol::{Column, ColumnType, CsvOptions, Format, Output}
 
 use crate::cells::{Cells, Data};
 use crate::digits::{self, NUMBER_ROOM};
+use crate::error::row_end;
 use crate::escape::Escape;
 use crate::stamp::Stamp;
 use crate::{ExportError, Text};
@@ -132,10 +133,15 @@ impl RowWriter {
             (Format::Json, Join::Apart(_)) => (b"}", b""),
         };
         let (end, first) = (Piece::new(end), rows.start);
+        // Without columns there is nobody to open the object.
+        let open: &[u8] = if self.columns.is_empty() && self.format != Format::Csv { b"{" } else { b"" };
         let rows = rows.start..rows.end.min(batch.num_rows());
         for row in rows {
             if row > first && !between.is_empty() {
                 out.push(between);
+            }
+            if !open.is_empty() {
+                out.push(open);
             }
             for (column, cells) in self.columns.iter_mut().zip(&cells) {
                 column.before.put(out);
@@ -143,7 +149,7 @@ impl RowWriter {
             }
             end.put(out);
             if let Join::Apart(ends) = &mut join {
-                ends.push(u32::try_from(out.len()).unwrap_or(u32::MAX));
+                ends.push(row_end(out.len())?);
             }
         }
         Ok(())
@@ -217,10 +223,12 @@ impl ColumnWriter {
             }
             Data::Decimal128 { values, scale } => {
                 let v = values.get(row).copied().unwrap_or_default();
-                if *scale < -64 {
-                    return self.long_decimal(&v.to_string(), *scale, out);
+                match (u64::try_from(v.unsigned_abs()), usize::try_from(*scale)) {
+                    (Ok(small), Ok(scale @ 0..=18)) => {
+                        quoted(self.quote, out, |o, at| digits::decimal(o, at, v < 0, small, scale));
+                    }
+                    _ => self.long_decimal(&v.to_string(), *scale, out),
                 }
-                quoted(self.quote, out, |o, at| digits::decimal(o, at, v, *scale));
             }
             Data::Decimal256 { values, scale } => {
                 let v = values.get(row).copied().unwrap_or_default();
@@ -228,13 +236,14 @@ impl ColumnWriter {
             }
             Data::DecimalText(array) => {
                 let text = array.value(row);
-                if self.quote {
-                    out.push(b"\"");
+                // Whatever else a source lets through is escaped like text, so that it stays inside its cell.
+                if !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'-' | b'.')) {
+                    return self.text(text, out);
                 }
+                let quote: &[u8] = if self.quote { b"\"" } else { b"" };
+                out.push(quote);
                 out.push(text.as_bytes());
-                if self.quote {
-                    out.push(b"\"");
-                }
+                out.push(quote);
             }
             Data::Bool(array) => out.push(if array.value(row) { b"true" } else { b"false" }),
             Data::Dictionary { keys, .. } => {
@@ -261,27 +270,19 @@ impl ColumnWriter {
         }
     }
 
-    /// Decimals whose text may pass the room of a number.
+    /// Decimals past 64 bits or 18 fraction digits.
     #[cold]
-    fn long_decimal(&self, digits: &str, scale: i8, out: &mut Text) {
-        let (negative, digits) = match digits.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, digits),
-        };
-        quoted_in(self.quote, 2 * NUMBER_ROOM + digits.len(), out, |o, at| {
-            digits::decimal_text(o, at, negative, digits, scale)
-        });
+    fn long_decimal(&self, unscaled: &str, scale: i8, out: &mut Text) {
+        let quote: &[u8] = if self.quote { b"\"" } else { b"" };
+        out.push(quote);
+        digits::long_decimal(out, unscaled, scale);
+        out.push(quote);
     }
 }
 
 #[inline]
 fn quoted(quote: bool, out: &mut Text, write: impl FnOnce(&mut [u8], usize) -> usize) {
-    quoted_in(quote, NUMBER_ROOM, out, write);
-}
-
-#[inline]
-fn quoted_in(quote: bool, room: usize, out: &mut Text, write: impl FnOnce(&mut [u8], usize) -> usize) {
-    out.with(room, |o, at| {
+    out.with(NUMBER_ROOM, |o, at| {
         if quote {
             let at = digits::byte(o, at, b'"');
             let at = write(o, at);
@@ -292,11 +293,16 @@ fn quoted_in(quote: bool, room: usize, out: &mut Text, write: impl FnOnce(&mut [
     });
 }
 
+/// Bytes of escaped dictionary values kept. Values that come up later are escaped each time: a dictionary of long
+/// texts would otherwise hold up to six times its own size.
+const ARENA_BYTES_MAX: usize = 8 << 20;
+
 /// Escaped values of the dictionary seen last, made as keys come up.
 #[derive(Debug, Default)]
 struct Dictionary {
     values: Option<ArrayRef>,
-    spans: Vec<Span>,
+    /// Where each value stands in the arena.
+    spans: Vec<Option<Span>>,
     /// Every value is followed by at least 32 bytes, so that short ones are copied as one block.
     arena: Vec<u8>,
 }
@@ -307,7 +313,6 @@ struct Span {
     len: u32,
 }
 
-const UNSEEN: Span = Span { start: u32::MAX, len: 0 };
 const PADDING: [u8; 32] = [0; 32];
 
 impl Dictionary {
@@ -320,15 +325,18 @@ impl Dictionary {
         self.values = Some(Arc::clone(values));
         self.arena.clear();
         self.spans.clear();
-        self.spans.resize(values.len(), UNSEEN);
+        self.spans.resize(values.len(), None);
     }
 
     #[inline]
     fn put(&mut self, key: usize, escape: &Escape, out: &mut Text) {
-        let mut span = self.spans.get(key).copied().unwrap_or(UNSEEN);
-        if span.start == u32::MAX {
-            span = self.add(key, escape);
-        }
+        let span = match self.spans.get(key) {
+            Some(Some(span)) => *span,
+            _ => match self.add(key, escape) {
+                Some(span) => span,
+                None => return self.put_once(key, escape, out),
+            },
+        };
         let start = span.start as usize;
         let short = self.arena.get(start..start + 32).and_then(|s| s.first_chunk::<32>());
         match short {
@@ -337,18 +345,34 @@ impl Dictionary {
         }
     }
 
-    #[cold]
-    fn add(&mut self, key: usize, escape: &Escape) -> Span {
+    fn text(&self, key: usize) -> &str {
         let values: Option<&StringArray> = self.values.as_ref().map(|v| v.as_string::<i32>());
-        let text = values.filter(|v| key < v.len()).map_or("", |v| v.value(key));
+        values.filter(|v| key < v.len()).map_or("", |v| v.value(key))
+    }
+
+    /// `None` when the arena is full.
+    #[cold]
+    fn add(&mut self, key: usize, escape: &Escape) -> Option<Span> {
         let start = self.arena.len();
-        escape.write(text, &mut self.arena);
-        let len = self.arena.len() - start;
-        self.arena.extend_from_slice(&PADDING);
-        let span = Span { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) };
-        if let Some(slot) = self.spans.get_mut(key) {
-            *slot = span;
+        if start + self.text(key).len() > ARENA_BYTES_MAX {
+            return None;
         }
-        span
+        let mut arena = std::mem::take(&mut self.arena);
+        escape.write(self.text(key), &mut arena);
+        let len = arena.len() - start;
+        arena.extend_from_slice(&PADDING);
+        self.arena = arena;
+        let span = Span { start: u32::try_from(start).ok()?, len: u32::try_from(len).ok()? };
+        if let Some(slot) = self.spans.get_mut(key) {
+            *slot = Some(span);
+        }
+        Some(span)
+    }
+
+    #[cold]
+    fn put_once(&self, key: usize, escape: &Escape, out: &mut Text) {
+        let mut escaped = Vec::new();
+        escape.write(self.text(key), &mut escaped);
+        out.push(&escaped);
     }
 }

@@ -12,8 +12,11 @@ pub struct Limits {
     pub max_queued: usize,
     /// Parts of a job. Default 1,000, so that the messages listing them stay messages.
     pub max_parts: u32,
-    /// Records kept, whatever their state. Default 100,000: about 100 MiB of memory.
+    /// Records kept, whatever their state. Default 100,000: about 100 MiB of memory when requests are short.
     pub jobs_max: usize,
+    /// Bytes of all records: requests as they came, and parts. Default 256 MiB: a request can be 1 MiB long, and
+    /// records outlive their jobs by days. Over it, no job is accepted until some are gone.
+    pub record_bytes_max: usize,
     /// Tries after a failure that may pass by itself. Default 3.
     pub retries_max: u32,
     /// Wait before the first retry, in milliseconds; doubles each time. Default 1,000.
@@ -28,6 +31,7 @@ impl Default for Limits {
             max_queued: 100,
             max_parts: 1_000,
             jobs_max: 100_000,
+            record_bytes_max: 256 << 20,
             retries_max: 3,
             retry_delay_ms: 1_000,
         }

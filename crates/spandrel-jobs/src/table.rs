@@ -11,6 +11,10 @@ use crate::{Job, JobError, Limits, Now, PartFile, Principal, Record, Retention, 
 /// Milliseconds to wait when nothing running says how long it will take.
 const RETRY_AFTER_MS: u64 = 5_000;
 
+/// What a record without parts costs beside its request, and what a part costs, in bytes of memory.
+const RECORD_BYTES: usize = 1_024;
+const PART_BYTES: usize = 192;
+
 /// A job to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
@@ -62,10 +66,17 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The place of a job: a page after it begins with the next older one.
+    pub fn of(job: &Job) -> Self {
+        Self { created_ms: job.record.created_ms, id: job.id() }
+    }
+
     /// Reads what [`Display`](std::fmt::Display) wrote; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (created, id) = text.split_once('.')?;
-        Some(Self { created_ms: created.parse().ok()?, id: id.parse().ok()? })
+        let cursor = Self { created_ms: created.parse().ok()?, id: id.parse().ok()? };
+        // Numbers have other spellings, too.
+        (cursor.to_string() == text).then_some(cursor)
     }
 }
 
@@ -88,6 +99,7 @@ pub struct JobTable {
     active_len: usize,
     busy: BTreeSet<DownloadId>,
     storing_len: usize,
+    held_bytes: usize,
     deadlines: BTreeSet<(u64, DownloadId)>,
     retries: BTreeSet<(u64, DownloadId)>,
     is_closed: bool,
@@ -108,6 +120,7 @@ impl JobTable {
             active_len: 0,
             busy: BTreeSet::new(),
             storing_len: 0,
+            held_bytes: 0,
             deadlines: BTreeSet::new(),
             retries: BTreeSet::new(),
             is_closed: false,
@@ -130,8 +143,13 @@ impl JobTable {
             self.queue.push(&record.principal, id);
             self.out.push_back(Output::Persist(id));
         }
+        let is_void = matches!(record.state, JobState::Failed | JobState::Cancelled | JobState::Expired);
         self.insert(Job::new(record, true));
         self.retain(now, id);
+        if is_void {
+            // The process may have ended between the record and the files.
+            self.drop_files(id);
+        }
         self.schedule(now);
     }
 
@@ -169,6 +187,9 @@ impl JobTable {
         let parts = new.spec.parts_of(new.total.rows);
         if new.total.is_exact && parts > u64::from(self.limits.max_parts) {
             return Err(JobError::TooManyParts { parts, max: self.limits.max_parts });
+        }
+        if self.jobs.len() >= self.limits.jobs_max || self.held_bytes >= self.limits.record_bytes_max {
+            return Err(self.overloaded(self.jobs.len()));
         }
         self.admit(&new.principal)?;
         let id = new.id;
@@ -305,14 +326,16 @@ impl JobTable {
         if job.record.parts.iter().all(|p| p.index != part.index) {
             job.record.parts.push(part);
             job.record.parts.sort_unstable_by_key(|p| p.index);
+            self.held_bytes += PART_BYTES;
             self.out.push_back(Output::Changed(id));
         }
     }
 
     /// The files written so far are void; the run begins again from nothing.
     pub fn voided(&mut self, id: DownloadId) {
-        let Some(job) = self.running_mut(id) else { return };
-        job.record.parts.clear();
+        if self.running_mut(id).is_some() {
+            self.drop_parts(id);
+        }
     }
 
     /// The exact number of rows is known now.
@@ -489,6 +512,11 @@ impl JobTable {
         self.jobs.len()
     }
 
+    /// What the records cost in memory, in bytes; see [`Limits::record_bytes_max`].
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Whether there is no job at all.
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()
@@ -513,11 +541,13 @@ impl JobTable {
         let id = job.id();
         self.keys.insert((job.record.principal.clone(), job.record.request_id.clone()), id);
         self.order.insert(Cursor { created_ms: job.record.created_ms, id });
+        self.held_bytes += bytes_of(&job);
         self.jobs.insert(id, job);
     }
 
     fn remove(&mut self, id: DownloadId) {
         let Some(job) = self.jobs.remove(&id) else { return };
+        self.held_bytes -= bytes_of(&job);
         self.order.remove(&Cursor { created_ms: job.record.created_ms, id });
         self.unkey(&job);
     }
@@ -531,20 +561,20 @@ impl JobTable {
 
     /// Whether one more job may wait or run.
     fn admit(&self, principal: &Principal) -> Result<(), JobError> {
-        let overloaded = |waiting| JobError::Overloaded { waiting, retry_after_ms: self.retry_after_ms() };
-        if self.jobs.len() >= self.limits.jobs_max {
-            return Err(overloaded(self.jobs.len()));
-        }
         // Jobs being stored are as good as waiting.
         let storing = self.storing_len;
         let own = self.active.get(principal).copied().unwrap_or(0);
+        // While a slot is free, all who wait are at their own bound: a full queue of theirs is nobody else's.
         let starts_now = self.active_len + storing < self.limits.max_active
-            && own + storing < self.limits.max_active_per_principal
-            && self.queue.len() == 0;
+            && own + storing < self.limits.max_active_per_principal;
         if !starts_now && self.queue.len() + storing >= self.limits.max_queued {
-            return Err(overloaded(self.queue.len()));
+            return Err(self.overloaded(self.queue.len()));
         }
         Ok(())
+    }
+
+    fn overloaded(&self, waiting: usize) -> JobError {
+        JobError::Overloaded { waiting, retry_after_ms: self.retry_after_ms() }
     }
 
     /// When the first of the running jobs may be done.
@@ -605,10 +635,15 @@ impl JobTable {
         self.schedule(now);
     }
 
-    fn drop_files(&mut self, id: DownloadId) {
+    fn drop_parts(&mut self, id: DownloadId) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.record.parts.clear();
+            self.held_bytes -= job.record.parts.len() * PART_BYTES;
+            job.record.parts = Vec::new();
         }
+    }
+
+    fn drop_files(&mut self, id: DownloadId) {
+        self.drop_parts(id);
         self.out.push_back(Output::DeleteFiles(id));
     }
 
@@ -710,4 +745,9 @@ impl JobTable {
         job.retain_until_ms = Some(until);
         self.deadlines.insert((until, id));
     }
+}
+
+/// What the job costs in memory, as far as a client has it in hand.
+fn bytes_of(job: &Job) -> usize {
+    RECORD_BYTES + job.record.spec.request.len() + job.record.parts.len() * PART_BYTES
 }

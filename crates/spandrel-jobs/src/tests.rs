@@ -531,3 +531,84 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_full_queue_of_one_does_not_keep_another_from_a_free_slot() {
+    let mut table = JobTable::new(limits(4, 1, 2), Retention::default());
+    let (a, b) = (Principal::new("a"), Principal::new("b"));
+    for n in 1..=3 {
+        table.create(at(0), new_job(n, &a, exact(1))).unwrap();
+        table.stored(at(0), id(n));
+    }
+    assert_eq!((table.active_len(), table.queued_len()), (1, 2));
+    let refused = table.create(at(0), new_job(4, &a, exact(1)));
+    assert!(matches!(refused, Err(JobError::Overloaded { .. })), "{refused:?}");
+    assert_eq!(table.create(at(0), new_job(5, &b, exact(1))), Ok(()));
+    table.stored(at(0), id(5));
+    assert_eq!(table.active_len(), 2);
+}
+
+#[test]
+fn records_have_a_bound_in_number_and_in_bytes() {
+    let long = || {
+        let mut job = new_job(1, &Principal::anonymous(), exact(1));
+        job.spec.request = "x".repeat(4_000);
+        job
+    };
+    for (name, bounds) in [
+        ("number", Limits { jobs_max: 1, ..Limits::default() }),
+        ("bytes", Limits { record_bytes_max: 5_000, ..Limits::default() }),
+    ] {
+        let mut table = JobTable::new(bounds, Retention::default());
+        let me = Principal::anonymous();
+        table.create(at(0), long()).unwrap();
+        table.stored(at(0), id(1));
+        table.pause(at(0), &me, id(1)).unwrap();
+        table.stopped(at(0), id(1));
+        let refused = table.create(at(0), new_job(2, &me, exact(1)));
+        assert!(matches!(refused, Err(JobError::Overloaded { .. })), "{name}: {refused:?}");
+        assert_eq!(table.resume(at(0), &me, id(1)), Ok(()), "{name}: no new record");
+        table.delete(at(0), &me, id(1)).unwrap();
+        table.stopped(at(0), id(1));
+        assert_eq!(table.create(at(0), new_job(2, &me, exact(1))), Ok(()), "{name}: room again");
+    }
+}
+
+#[test]
+fn parts_count_as_long_as_they_are_known() {
+    let (mut table, me) = running();
+    let before = table.held_bytes();
+    for index in 1..=3 {
+        table.part_done(id(1), PartFile { index, rows: 1, bytes: 1, raw_bytes: 1, sha256: "0".repeat(64) });
+    }
+    assert!(table.held_bytes() >= before + 3 * 64);
+    table.cancel(at(0), &me, id(1)).unwrap();
+    table.stopped(at(0), id(1));
+    assert_eq!(table.held_bytes(), before);
+}
+
+#[test]
+fn files_of_a_job_that_was_over_are_deleted_by_the_next_process() {
+    for state in [JobState::Failed, JobState::Cancelled, JobState::Expired] {
+        let (mut table, me) = running();
+        table.cancel(at(0), &me, id(1)).unwrap();
+        let mut record = table.job(id(1)).unwrap().record().clone();
+        record.state = state;
+        record.parts = vec![PartFile { index: 1, rows: 1, bytes: 1, raw_bytes: 1, sha256: "0".repeat(64) }];
+        let mut next = JobTable::new(Limits::default(), Retention::default());
+        next.restore(at(0), record);
+        assert!(drain(&mut next).contains(&Output::DeleteFiles(id(1))), "{state:?}");
+        assert!(next.job(id(1)).unwrap().record().parts.is_empty(), "{state:?}");
+    }
+}
+
+#[test]
+fn a_cursor_has_one_spelling() {
+    let text = format!("5.{}", id(1));
+    assert_eq!(Cursor::parse(&text).map(|c| c.to_string()), Some(text.clone()));
+    for bad in
+        [format!("+{text}"), format!("0{text}"), format!("{text}."), "5".into(), ".".into(), String::new()]
+    {
+        assert_eq!(Cursor::parse(&bad), None, "{bad:?}");
+    }
+}

@@ -45,15 +45,24 @@ impl<K: PartialEq, V> Batcher<K, V> {
 
     /// Takes a value in; gives the batch out when that fills it.
     pub fn push(&mut self, now: Millis, key: K, value: V) -> Option<Batched<V>> {
+        self.hold(now, key, value);
+        if self.entries.len() >= self.limits.entries_max { self.flush() } else { None }
+    }
+
+    /// Takes a value in and gives nothing out: the receiver has no room now. As many entries as there are keys are
+    /// held, and a batch that is over full is due at once.
+    pub fn hold(&mut self, now: Millis, key: K, value: V) {
         if let Some(entry) = self.entries.iter_mut().find(|(k, _)| *k == key) {
             entry.1 = value;
-            return None;
+            return;
         }
         if self.entries.is_empty() {
             self.due = now.after(self.limits.timeout_ms);
         }
         self.entries.push((key, value));
-        if self.entries.len() >= self.limits.entries_max { self.flush() } else { None }
+        if self.entries.len() >= self.limits.entries_max {
+            self.due = self.due.min(now);
+        }
     }
 
     /// Gives the batch out when its time has come.
@@ -148,6 +157,17 @@ mod tests {
         assert_eq!(batcher.wake(), Some(Millis::new(1010)));
         assert!(matches!(batcher.tick(Millis::new(1010)), Some(Batched::Many(rest)) if rest.len() == 20));
         assert_eq!(batcher.wake(), None);
+    }
+
+    #[test]
+    fn held_values_wait_for_room_also_when_the_batch_is_full() {
+        let mut batcher = Batcher::new(BatchLimits { entries_max: 2, timeout_ms: 1000 });
+        let now = Millis::new(10);
+        for key in [0, 1, 2, 1] {
+            batcher.hold(now, key, key * 10);
+        }
+        assert_eq!(batcher.wake(), Some(now), "a full batch is due");
+        assert_eq!(batcher.tick(now), Some(Batched::Many(vec![0, 10, 20])));
     }
 
     #[test]

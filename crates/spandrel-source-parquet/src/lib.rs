@@ -1,4 +1,63 @@
 //! Rows from Parquet and CSV files: one file, a directory or a glob.
+//!
+//! [`open`] reads the footers or indexes the text of the files and gives a [`Source`]: columns with logical types, a
+//! snapshot that survives restarts, a plan of units for a query, and readers of batches. What statistics rule out is
+//! not read: row groups, pages by the page index, blocks of a CSV file by their times. What can be read is decoded
+//! column by column, filter columns first.
+//!
+//! Never writes to the files, follows them by itself ([`Source::reload`] does, when asked), holds rows in memory or
+//! orders them: rows come in the order of the source. Never tells a client where the files are: an [`OpenError`] is for
+//! the operator and names paths, a [`SourceError`](spandrel_export::SourceError) names files only.
+//!
+//! ```
+//! use spandrel_download_protocol::{Column, ColumnType, Query, Timestamp};
+//! use spandrel_export::Read;
+//! use spandrel_source_parquet::{DatasetConfig, open};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let file = folder.path().join("logs.csv");
+//! std::fs::write(&file, "time,bytes\r\n2024-03-01T00:00:00Z,5\r\n2024-03-01T09:30:00+09:00,7\r\n")?;
+//!
+//! let columns = vec![Column::timestamp("time", 3), Column::new("bytes", ColumnType::Int)];
+//! let source = open(DatasetConfig { columns: Some(columns), ..DatasetConfig::new("logs", &file) })?;
+//! assert_eq!(source.facts().rows, 2);
+//!
+//! // A job keeps the text of its snapshot; rows appended later are not among them.
+//! let rows = source.rows(&source.snapshot())?;
+//! let (from, to) = (Timestamp::parse("2024-03-01T00:00:00Z")?, Timestamp::parse("2024-03-01T00:30:00Z")?);
+//! let query = Query { from, to, filters: vec![], columns: vec![1], sort: vec![], limit: None };
+//! let plan = rows.plan(&query)?;
+//! assert_eq!(plan.rows_exact, Some(1), "the range is half-open: 09:30 in Seoul is its end");
+//! for unit in &plan.units {
+//!     let mut batches = rows.open(&Read { query: &query, columns: &[1], batch_rows: 8_192 }, unit)?;
+//!     while let Some(batch) = batches.next() {
+//!         assert_eq!(batch?.num_rows(), 1);
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Which files, which types, the CSV dialect and what a snapshot is: download protocol, version 1, section 15 (dialect:
+//! section 7, typed cells: section 6).
+//!
+//! Decided here, where the protocol is silent: text columns come as dictionaries where all pages of a row group are,
+//! so a value is escaped once. Files of one data set may hold integers of different widths, but not times of different
+//! precision unless the configuration sets one. Statistics of old writers that do not say their order are used for
+//! signed numbers only. INT96 is read as 64 bits of nanoseconds: years outside 1677 to 2262 do not fit and wrap.
+//!
+//! Limits, all of them constants of the format or of memory a reader, each with a test where a file can pass it:
+//!
+//! | limit | value | why |
+//! |---|---|---|
+//! | CSV record | 16 MiB | a quote left open would pull the file into memory |
+//! | CSV block | 4,096 rows or 512 KiB | what is read and checked at once; the index holds some 100 bytes for each |
+//! | CSV decimal | 76 digits | protocol, section 15 |
+//! | batch | about 2 MiB of cells | rows may be wide; the engine asks for rows |
+//! | filter columns kept for output | 4 MiB a reader | the Parquet library's own bound is 100 MB |
+//! | boundary rows counted by a plan | 4,000,000 (CSV 1,000,000) | beyond it the count goes on beside the export |
+//!
+//! Reading order: `files`, `types` (the table of types), `table` (one Parquet file), `parquet_source`, `csv::record`
+//! (the dialect), `csv::values`, `csv::index`, `csv::source`, `sample` (made-up trades for trials).
 
 mod csv;
 mod error;

@@ -17,6 +17,7 @@ use spandrel_export::{
     time_filter,
 };
 
+use crate::error::FileError;
 use crate::table::{FileColumn, Table};
 use crate::types::{Dates, Reading, reading};
 use crate::{DatasetConfig, FileFormat, OpenError, files};
@@ -73,7 +74,7 @@ impl ParquetSource {
         let (schema, tables) = load(&config, &paths)?;
         let schema = Arc::new(schema);
         let rows = ParquetRows::new(Arc::clone(&schema), tables, config.scan)
-            .map_err(|what| OpenError::Config { dataset: config.name.clone(), what })?;
+            .map_err(|e| OpenError::Config { dataset: config.name.clone(), what: e.to_string() })?;
         Ok(Self { config, schema, state: RwLock::new(Arc::new(rows)) })
     }
 
@@ -84,21 +85,21 @@ impl ParquetSource {
 
 /// Reads every footer and agrees on the columns.
 fn load(config: &DatasetConfig, paths: &[PathBuf]) -> Result<(Schema, Vec<Table>), OpenError> {
-    let invalid = |file: &str, what: String| OpenError::Invalid {
-        dataset: config.name.clone(),
-        file: file.to_owned(),
-        what,
-    };
     let mut tables = Vec::with_capacity(paths.len());
     for path in paths {
-        tables.push(Table::open(path).map_err(|what| invalid(&path.display().to_string(), what))?);
+        tables.push(Table::open(path).map_err(|e| e.into_open(&config.name, path))?);
     }
-    let Some(first) = tables.first() else { return Err(invalid("", "no files".to_owned())) };
-    let offered = offered_columns(config, first);
-    let schema = agree(config, &first.name, &offered)?;
+    let Some(first) = tables.first() else {
+        return Err(OpenError::Config {
+            dataset: config.name.clone(),
+            what: "there are no files".to_owned(),
+        });
+    };
+    let schema = agree(config, &first.name, &offered_columns(config, first))?;
     for table in &mut tables {
-        let columns = bind(config, table, &schema).map_err(|what| invalid(&table.name, what))?;
-        table.columns = columns;
+        let columns = bind(config, table, &schema);
+        table.columns =
+            columns.map_err(|what| FileError::invalid(what).into_open(&config.name, &table.path))?;
     }
     Ok((schema, tables))
 }
@@ -135,12 +136,15 @@ fn agree(config: &DatasetConfig, file: &str, offered: &[Column]) -> Result<Schem
             let mut columns = Vec::with_capacity(wanted.len());
             for column in wanted {
                 let Some(found) = offered.iter().find(|c| c.name == column.name) else {
-                    return Err(wrong(format!("{file} has no usable column \"{}\"", column.name)));
+                    return Err(wrong(format!(
+                        "{file} has no column \"{}\" of a type that can be offered",
+                        column.name
+                    )));
                 };
                 if found.kind != column.kind {
-                    let (name, want, have) = (&column.name, column.kind, found.kind);
+                    let (name, want, have) = (&column.name, column.kind.as_str(), found.kind.as_str());
                     return Err(wrong(format!(
-                        "{file}: column \"{name}\" is configured as {want:?} but its file says {have:?}"
+                        "{file}: column \"{name}\" is configured as {want} but the file holds {have}"
                     )));
                 }
                 columns.push(Column { precision: column.precision.or(found.precision), ..column.clone() });
@@ -153,10 +157,19 @@ fn agree(config: &DatasetConfig, file: &str, offered: &[Column]) -> Result<Schem
         None => columns.iter().position(|c| c.kind == ColumnType::Timestamp),
     };
     let Some(time) = time else {
-        return Err(wrong("no timestamp column: name one with \"timeColumn\"".to_owned()));
+        return Err(wrong(match &config.time_column {
+            Some(name) => format!("the time column \"{name}\" is not among the columns of {file}"),
+            None => format!("{file} has no timestamp column: name one with \"timeColumn\""),
+        }));
     };
-    Schema::new(columns, time)
-        .ok_or_else(|| wrong("column names repeat, or the time column is not a timestamp".to_owned()))
+    if let Some(found) = columns.get(time).filter(|c| c.kind != ColumnType::Timestamp) {
+        return Err(wrong(format!(
+            "the time column \"{}\" of {file} has type {}, not timestamp",
+            found.name,
+            found.kind.as_str()
+        )));
+    }
+    Schema::new(columns, time).ok_or_else(|| wrong(format!("{file}: two columns have the same name")))
 }
 
 /// Where each column of the schema stands in this file.
@@ -170,12 +183,22 @@ fn bind(config: &DatasetConfig, table: &Table, schema: &Schema) -> Result<Vec<Fi
             .filter(|r| r.kind == column.kind);
         let Some(found) = found else {
             return Err(format!(
-                "column \"{}\" has type {}, not {:?}",
+                "column \"{}\" has type {}, not one of {}",
                 column.name,
                 field.data_type(),
-                column.kind
+                column.kind.as_str()
             ));
         };
+        // Digits would be cut off in silence.
+        let listed = config.columns.iter().flatten().find(|c| c.name == column.name);
+        if found.precision != column.precision && listed.is_none_or(|c| c.precision.is_none()) {
+            return Err(format!(
+                "column \"{}\" has {} fraction digits, in the first file {}: set its \"precision\" in \"columns\"",
+                column.name,
+                found.precision.unwrap_or(0),
+                column.precision.unwrap_or(0)
+            ));
+        }
         let Some(leaf) = table.leaf_of_root(root) else {
             return Err(format!("column \"{}\" has no data", column.name));
         };
@@ -204,36 +227,42 @@ impl Source for ParquetSource {
         let wanted: Snapshot =
             serde_json::from_str(snapshot).map_err(|_| changed("the snapshot is not readable"))?;
         let now = self.current();
-        if now.tables.iter().map(SnapshotFile::of).eq(wanted.files.iter().map(SnapshotFile::copy)) {
+        let is_same = |(table, file): (&Table, &SnapshotFile)| SnapshotFile::of(table) == *file;
+        if now.tables.len() == wanted.files.len() && now.tables.iter().zip(&wanted.files).all(is_same) {
             return Ok(now);
         }
         // Files came or went since: open those of the snapshot, if they are still the same.
         let paths: Vec<PathBuf> = wanted.files.iter().map(|f| f.path.clone()).collect();
+        for path in &paths {
+            Table::open(path).map_err(|e| e.of_snapshot(path))?;
+        }
         let (schema, tables) =
-            load(&self.config, &paths).map_err(|_| changed("a file is gone or not readable"))?;
+            load(&self.config, &paths).map_err(|_| changed("a file holds other columns"))?;
         if schema != *self.schema {
             return Err(changed("its columns differ"));
         }
-        if !tables.iter().map(SnapshotFile::of).eq(wanted.files) {
-            return Err(changed("a file differs"));
+        if let Some((table, _)) =
+            tables.iter().zip(&wanted.files).find(|(table, file)| SnapshotFile::of(table) != **file)
+        {
+            return Err(changed(&format!("{} is not the file it was", table.name)));
         }
         ParquetRows::new(Arc::clone(&self.schema), tables, self.config.scan)
             .map(|rows| Arc::new(rows) as Arc<dyn Rows>)
-            .map_err(|what| SourceError::Unreadable { what })
     }
 
     fn reload(&self) -> Result<(), SourceError> {
-        let unreadable = |e: &dyn fmt::Display| SourceError::Unreadable { what: e.to_string() };
-        let (paths, _) = files::find(&self.config.name, &self.config.path, Some(FileFormat::Parquet))
-            .map_err(|e| unreadable(&e))?;
-        let (schema, tables) = load(&self.config, &paths).map_err(|e| unreadable(&e))?;
+        let found = files::find(&self.config.name, &self.config.path, self.config.format);
+        let (paths, format) = found.map_err(|e| e.to_source())?;
+        if format != FileFormat::Parquet {
+            return Err(SourceError::Invalid { what: "the files are no longer Parquet files".to_owned() });
+        }
+        let (schema, tables) = load(&self.config, &paths).map_err(|e| e.to_source())?;
         if schema != *self.schema {
             return Err(SourceError::Invalid {
                 what: "the columns of the files changed; restart to take them".to_owned(),
             });
         }
-        let rows = ParquetRows::new(Arc::clone(&self.schema), tables, self.config.scan)
-            .map_err(|e| unreadable(&e))?;
+        let rows = ParquetRows::new(Arc::clone(&self.schema), tables, self.config.scan)?;
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rows);
         Ok(())
     }
@@ -243,15 +272,11 @@ impl SnapshotFile {
     fn of(table: &Table) -> Self {
         Self { path: table.path.clone(), len: table.len, sha256: table.footer.clone() }
     }
-
-    fn copy(&self) -> Self {
-        Self { path: self.path.clone(), len: self.len, sha256: self.sha256.clone() }
-    }
 }
 
 impl ParquetRows {
     /// Lists the row groups; `scan` looks at every time to know order and extent exactly.
-    fn new(schema: Arc<Schema>, tables: Vec<Table>, scan: bool) -> Result<Self, String> {
+    fn new(schema: Arc<Schema>, tables: Vec<Table>, scan: bool) -> Result<Self, SourceError> {
         let time = schema.time_index();
         let mut rows = Self { schema, tables, groups: Vec::new(), facts: Facts::default() };
         let mut groups = Vec::new();
@@ -274,7 +299,7 @@ impl ParquetRows {
         }
         if scan {
             for group in &mut groups {
-                rows.look_at_times(group).map_err(|e| e.to_string())?;
+                rows.look_at_times(group)?;
             }
         }
         let extents = groups.iter().filter_map(|g| g.time);
@@ -314,8 +339,7 @@ impl ParquetRows {
         pages: Option<&[Filter]>,
     ) -> Result<GroupReader, SourceError> {
         let table = self.tables.get(group.table).ok_or_else(|| unreadable("no such file"))?;
-        let file = File::open(&table.path)
-            .map_err(|_| SourceError::Changed { what: format!("{} is gone", table.name) })?;
+        let file = File::open(&table.path).map_err(|e| FileError::Io(e).of_snapshot(&table.path))?;
         if !table.is_unchanged(&file) {
             return Err(SourceError::Changed { what: format!("{} is not the file it was", table.name) });
         }
@@ -326,7 +350,9 @@ impl ParquetRows {
             .with_projection(table.mask(columns))
             .with_batch_size(batch_rows)
             .with_max_predicate_cache_size(PREDICATE_CACHE_BYTES);
+        let mut looked_at = group.rows;
         if let Some(selection) = pages.and_then(|f| table.selection(group.group, f)) {
+            looked_at = selection.row_count() as u64;
             builder = builder.with_row_selection(selection);
         }
         let filtered = !filters.is_empty();
@@ -344,7 +370,8 @@ impl ParquetRows {
             reader,
             places,
             readings: picked.iter().map(|c| (c.name.clone(), c.reading.clone())).collect(),
-            scanned: if filtered { group.rows } else { 0 },
+            // Filters are evaluated for all rows before the first batch comes out.
+            scanned: if filtered { looked_at } else { 0 },
             filtered,
         })
     }

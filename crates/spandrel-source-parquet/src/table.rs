@@ -11,12 +11,13 @@ use arrow_schema::{DataType, Field, Schema as ArrowSchema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
-use parquet::basic::Encoding;
+use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 use sha2::{Digest, Sha256};
 use spandrel_download_protocol::Filter;
 use spandrel_export::{Bounds, may_match, value_at};
 
+use crate::error::{FileError, name_of};
 use crate::types::Reading;
 
 /// A column of the data set in one file.
@@ -36,7 +37,7 @@ pub(crate) struct Table {
     pub(crate) path: PathBuf,
     pub(crate) name: String,
     pub(crate) len: u64,
-    modified: Option<SystemTime>,
+    touched: Touched,
     /// SHA-256 of the footer, lower-case hex.
     pub(crate) footer: String,
     pub(crate) metadata: Arc<ParquetMetaData>,
@@ -47,18 +48,18 @@ pub(crate) struct Table {
 
 impl Table {
     /// Reads the footer and the page index of `path`.
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let file = File::open(path).map_err(|e| e.to_string())?;
-        let on_disk = file.metadata().map_err(|e| e.to_string())?;
+    pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
+        let file = File::open(path)?;
+        let on_disk = file.metadata()?;
         let len = on_disk.len();
-        let footer = footer_digest(&file, len).map_err(|e| format!("not a parquet file: {e}"))?;
+        let footer = footer_digest(&file, len)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let loaded = ArrowReaderMetadata::load(&file, options).map_err(|e| e.to_string())?;
+        let loaded = ArrowReaderMetadata::load(&file, options).map_err(FileError::invalid)?;
         Ok(Self {
             path: path.to_owned(),
-            name: path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
+            name: name_of(path),
             len,
-            modified: on_disk.modified().ok(),
+            touched: Touched::of(&on_disk),
             footer,
             metadata: Arc::clone(loaded.metadata()),
             arrow: Arc::clone(loaded.schema()),
@@ -115,13 +116,30 @@ impl Table {
     /// Statistics of a column in one row group; everything unknown when the file has none.
     pub(crate) fn bounds(&self, group: usize, column: usize) -> Option<Bounds> {
         let (column, meta) = (self.columns.get(column)?, self.group(group)?);
+        let is_old = meta.columns().get(column.leaf)?.statistics().is_some_and(|s| s.is_min_max_deprecated());
+        let has_order = !is_old && self.has_column_orders();
         let field = self.statistics_field(column)?;
         let converter = self.converter(column, &field)?;
         let mins = converter.row_group_mins([meta]).ok()?;
         let maxes = converter.row_group_maxes([meta]).ok()?;
         let nulls = converter.with_missing_null_counts_as_zero(false).row_group_null_counts([meta]).ok()?;
         let nulls = (!arrow_array::Array::is_null(&nulls, 0)).then(|| nulls.value(0));
-        Some(self.bounds_of(column, &mins, &maxes, 0, nulls, self.group_rows(group)))
+        let bounds = bounds_of(&column.reading, &mins, &maxes, 0, nulls, self.group_rows(group));
+        Some(if has_order || self.is_signed(column) { bounds } else { bounds.without_ends() })
+    }
+
+    /// Whether the file says by which order its smallest and largest values were chosen. Without, as in files of old
+    /// writers, text may have been compared by signed bytes: only signed numbers are to be trusted.
+    fn has_column_orders(&self) -> bool {
+        self.metadata.file_metadata().column_orders().is_some()
+    }
+
+    fn is_signed(&self, column: &FileColumn) -> bool {
+        let schema = self.metadata.file_metadata().schema_descr();
+        let physical =
+            (column.leaf < schema.num_columns()).then(|| schema.column(column.leaf).physical_type());
+        matches!(physical, Some(PhysicalType::BOOLEAN | PhysicalType::INT32 | PhysicalType::INT64))
+            && !column.reading.read_as.is_unsigned_integer()
     }
 
     fn statistics_field(&self, column: &FileColumn) -> Option<Field> {
@@ -131,31 +149,7 @@ impl Table {
 
     fn converter<'a>(&'a self, column: &FileColumn, field: &'a Field) -> Option<StatisticsConverter<'a>> {
         let schema = self.metadata.file_metadata().schema_descr();
-        column
-            .reading
-            .keeps_order()
-            .then(|| StatisticsConverter::from_column_index(column.leaf, field, schema).ok())?
-    }
-
-    fn bounds_of(
-        &self,
-        column: &FileColumn,
-        mins: &ArrayRef,
-        maxes: &ArrayRef,
-        at: usize,
-        nulls: Option<u64>,
-        rows: u64,
-    ) -> Bounds {
-        let value = |array: &ArrayRef| {
-            let array = column.reading.convert(array.slice(at, 1))?;
-            value_at(column.reading.kind, &array, 0).ok().flatten()
-        };
-        Bounds {
-            min: value(mins),
-            max: value(maxes),
-            has_nulls: nulls.map(|n| n > 0),
-            all_null: rows > 0 && nulls == Some(rows),
-        }
+        StatisticsConverter::from_column_index(column.leaf, field, schema).ok()
     }
 
     /// Rows of a group that may pass every filter, by the page index; `None` when pages rule nothing out.
@@ -175,6 +169,9 @@ impl Table {
         let columns = spandrel_export::columns_of(filter);
         let (Some(column), 1) = (columns.first(), columns.len()) else { return None };
         let column = self.columns.get(*column)?;
+        if !self.has_column_orders() && !self.is_signed(column) {
+            return None;
+        }
         let index = self.metadata.page_index()?.as_ref();
         let field = self.statistics_field(column)?;
         let converter = self.converter(column, &field)?;
@@ -190,7 +187,7 @@ impl Table {
         for page in 0..rows.len() {
             let count = rows.value(page);
             let null_count = (!arrow_array::Array::is_null(&nulls, page)).then(|| nulls.value(page));
-            let bounds = self.bounds_of(column, &mins, &maxes, page, null_count, count);
+            let bounds = bounds_of(&column.reading, &mins, &maxes, page, null_count, count);
             let to = from + usize::try_from(count).ok()?;
             if may_match(filter, &|_| Some(bounds.clone())) {
                 keep.push(from..to);
@@ -221,16 +218,62 @@ impl Table {
     /// file was touched.
     pub(crate) fn is_unchanged(&self, file: &File) -> bool {
         let Ok(now) = file.metadata() else { return false };
-        let untouched = self.modified.is_some() && now.modified().ok() == self.modified;
+        let untouched = self.touched.is_known() && self.touched == Touched::of(&now);
         now.len() == self.len && (untouched || footer_digest(file, self.len).is_ok_and(|d| d == self.footer))
     }
 }
 
+fn bounds_of(
+    reading: &Reading,
+    mins: &ArrayRef,
+    maxes: &ArrayRef,
+    at: usize,
+    nulls: Option<u64>,
+    rows: u64,
+) -> Bounds {
+    let value = |array: &ArrayRef| {
+        let array = reading.convert(array.slice(at, 1))?;
+        value_at(reading.kind, &array, 0).ok().flatten()
+    };
+    let bounds = Bounds {
+        min: value(mins),
+        max: value(maxes),
+        has_nulls: nulls.map(|n| n > 0),
+        all_null: rows > 0 && nulls == Some(rows),
+    };
+    if reading.keeps_order(&bounds) { bounds } else { bounds.without_ends() }
+}
+
+/// When and in which place a file was last written: equal means nobody wrote it since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Touched {
+    modified: Option<SystemTime>,
+    /// Inode and change time, which a copy that keeps the time of modification does not keep.
+    place: Option<(u64, i64, i64)>,
+}
+
+impl Touched {
+    #[cfg(unix)]
+    fn of(meta: &std::fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self { modified: meta.modified().ok(), place: Some((meta.ino(), meta.ctime(), meta.ctime_nsec())) }
+    }
+
+    #[cfg(not(unix))]
+    fn of(meta: &std::fs::Metadata) -> Self {
+        Self { modified: meta.modified().ok(), place: None }
+    }
+
+    fn is_known(&self) -> bool {
+        self.modified.is_some()
+    }
+}
+
 /// SHA-256 of the footer: the metadata, its length and the magic number.
-fn footer_digest(file: &File, len: u64) -> std::io::Result<String> {
-    let invalid = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
+fn footer_digest(file: &File, len: u64) -> Result<String, FileError> {
+    let invalid = |what: &str| FileError::invalid(format_args!("not a Parquet file: {what}"));
     if len < 12 {
-        return Err(invalid("too short"));
+        return Err(invalid("it is too short"));
     }
     let mut file = file;
     let mut tail = [0; 8];
@@ -238,11 +281,11 @@ fn footer_digest(file: &File, len: u64) -> std::io::Result<String> {
     file.read_exact(&mut tail)?;
     let (size, magic) = tail.split_at(4);
     if magic != b"PAR1" {
-        return Err(invalid("no PAR1 at its end"));
+        return Err(invalid("there is no PAR1 at its end"));
     }
     let size = u64::from(u32::from_le_bytes(size.try_into().unwrap_or_default())) + 8;
     if size > len {
-        return Err(invalid("footer longer than the file"));
+        return Err(invalid("its footer is longer than the file"));
     }
     file.seek(SeekFrom::Start(len - size))?;
     let mut digest = Sha256::new();

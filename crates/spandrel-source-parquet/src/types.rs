@@ -15,7 +15,8 @@ use arrow_array::{
     Array, ArrayRef, Decimal128Array, Float64Array, Int64Array, PrimitiveArray, StringArray, new_null_array,
 };
 use arrow_schema::{DataType, TimeUnit};
-use spandrel_download_protocol::{ColumnType, Timestamp, UtcOffset};
+use spandrel_download_protocol::{ColumnType, Timestamp, UtcOffset, Value};
+use spandrel_export::Bounds;
 
 /// How a column is read and turned into what the export understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,9 +113,22 @@ impl Reading {
         self.read_as == DataType::Utf8
     }
 
-    /// Whether statistics of the file speak of the converted values too.
-    pub(crate) fn keeps_order(&self) -> bool {
-        !matches!(self.convert, Convert::NullText)
+    /// Whether no cell lies outside `bounds` once it is converted.
+    ///
+    /// Numbers printed as text keep their order while all have the same number of digits; years beyond four and
+    /// times beyond a day do not.
+    pub(crate) fn keeps_order(&self, bounds: &Bounds) -> bool {
+        match self.convert {
+            Convert::NullText => false,
+            Convert::DateText | Convert::TimeText => match (&bounds.min, &bounds.max) {
+                (Some(Value::String(min)), Some(Value::String(max))) => {
+                    let is_plain = |t: &str| t.starts_with(|c: char| c.is_ascii_digit()) && !t.contains(":-");
+                    min.len() == max.len() && is_plain(min) && is_plain(max)
+                }
+                _ => false,
+            },
+            _ => true,
+        }
     }
 
     /// The array in a type the export understands. `None` when the reader gave another type than was asked for.

@@ -16,7 +16,7 @@
 /// | `handshake_headers_max` | 100 | same |
 /// | `handshakes_max` | 1,024 | handshakes under way at once, per listener |
 /// | `close_ms` | 1,000 | wait for the peer's goodbye, then again for the end of its stream |
-/// | `drain_bytes_max` | 64 KiB | read and thrown away while closing, so that no reset eats the goodbye |
+/// | `drain_bytes_max` | 2 MiB | read and thrown away while closing: the rest of a refused frame, so that no reset eats the goodbye |
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -64,7 +64,7 @@ impl Default for Limits {
             handshake_headers_max: 100,
             handshakes_max: 1024,
             close_ms: 1_000,
-            drain_bytes_max: 64 << 10,
+            drain_bytes_max: 2 << 20,
         }
     }
 }

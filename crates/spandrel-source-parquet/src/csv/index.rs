@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use spandrel_download_protocol::{Schema, Timestamp};
 use spandrel_export::{Order, time_extent};
 
-use super::record::{Field, read, record_len};
+use super::record::{Field, RecordError, read, record_len};
 use super::values::Builder;
+use crate::error::{FileError, name_of};
 
 /// Rows in a block, at most.
 const BLOCK_ROWS: u32 = 4_096;
@@ -18,6 +19,9 @@ const BLOCK_ROWS: u32 = 4_096;
 const BLOCK_BYTES: usize = 512 << 10;
 /// Longest record. A quote that never closes would otherwise pull the whole file into memory.
 const RECORD_BYTES_MAX: usize = 16 << 20;
+
+/// Characters of a cell shown in a message.
+const FOUND_CHARS_MAX: usize = 40;
 
 /// One indexed file.
 #[derive(Debug, Clone)]
@@ -29,8 +33,30 @@ pub(crate) struct Index {
     /// SHA-256 of those bytes, lower-case hex.
     pub(crate) sha256: String,
     pub(crate) blocks: Vec<Block>,
-    /// Whether bytes follow that are not a whole record yet.
-    pub(crate) has_tail: bool,
+    /// What follows and is not a whole record yet.
+    pub(crate) tail: Option<Tail>,
+}
+
+/// A record still being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tail {
+    /// Line it begins at, from 1.
+    pub(crate) line: u64,
+    /// It goes over line ends: a quote is open, perhaps by mistake.
+    pub(crate) is_quote_open: bool,
+}
+
+impl Index {
+    /// What the operator should know about it, if anything.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let tail = self.tail?;
+        let (name, line) = (&self.name, tail.line);
+        Some(if tail.is_quote_open {
+            format!("{name}: the quote opened on line {line} is not closed: nothing after it is served")
+        } else {
+            format!("{name}: the last record, line {line}, has no line end yet and is not served")
+        })
+    }
 }
 
 /// Consecutive rows.
@@ -46,8 +72,8 @@ pub(crate) struct Block {
 }
 
 /// Reads a file up to `limit` bytes and checks every cell. The error names line and column.
-pub(crate) fn index(path: &Path, schema: &Schema, limit: Option<u64>) -> Result<Index, String> {
-    let file = File::open(path).map_err(|e| e.to_string())?;
+pub(crate) fn index(path: &Path, schema: &Schema, limit: Option<u64>) -> Result<Index, FileError> {
+    let file = File::open(path)?;
     let mut indexer = Indexer {
         input: file.take(limit.unwrap_or(u64::MAX)),
         digest: Sha256::new(),
@@ -61,14 +87,14 @@ pub(crate) fn index(path: &Path, schema: &Schema, limit: Option<u64>) -> Result<
     while let Some(block) = indexer.block()? {
         blocks.push(block);
     }
-    let tail = indexer.buffer.len();
+    let tail = indexer.tail()?;
     Ok(Index {
         path: path.to_owned(),
-        name: path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
+        name: name_of(path),
         len: indexer.offset,
         sha256: indexer.digest.finalize().iter().map(|b| format!("{b:02x}")).collect(),
         blocks,
-        has_tail: tail > 0,
+        tail,
     })
 }
 
@@ -84,19 +110,20 @@ struct Indexer<'a> {
 
 impl Indexer<'_> {
     /// Reads on; `false` at the end of the file.
-    fn fill(&mut self) -> Result<bool, String> {
+    fn fill(&mut self) -> Result<bool, FileError> {
         let before = self.buffer.len();
-        (&mut self.input).take(1 << 20).read_to_end(&mut self.buffer).map_err(|e| e.to_string())?;
+        (&mut self.input).take(1 << 20).read_to_end(&mut self.buffer)?;
         Ok(self.buffer.len() > before)
     }
 
-    fn header(&mut self) -> Result<(), String> {
+    fn header(&mut self) -> Result<(), FileError> {
         let len = loop {
             match record_len(&self.buffer) {
                 Some(len) => break len,
                 None if self.buffer.len() < RECORD_BYTES_MAX && self.fill()? => {}
                 None => {
-                    return Err("line 1: expected a header row with the configured column names".to_owned());
+                    let what = "line 1: expected a header row with the configured column names";
+                    return Err(FileError::invalid(what));
                 }
             }
         };
@@ -104,21 +131,19 @@ impl Indexer<'_> {
         let bytes = self.buffer.get(..len).unwrap_or_default();
         let line = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
         let mut fields = Vec::new();
-        read(line, &mut fields).map_err(|e| format!("line 1: {e}"))?;
+        read(line, &mut fields).map_err(|e| FileError::invalid(format_args!("line 1: {e}")))?;
         let found: Vec<String> =
             fields.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect();
         if found != names {
-            return Err(format!(
-                "line 1: expected the header {}, found {}",
-                names.join(","),
-                found.join(",")
-            ));
+            let shown: String = found.join(",").chars().take(FOUND_CHARS_MAX).collect();
+            let what = format!("line 1: expected the header {}", names.join(","));
+            return Err(FileError::Invalid { what, found: Some(shown) });
         }
         self.take(len);
         Ok(())
     }
 
-    fn block(&mut self) -> Result<Option<Block>, String> {
+    fn block(&mut self) -> Result<Option<Block>, FileError> {
         let (mut len, mut rows) = (0, 0);
         while rows < BLOCK_ROWS && len < BLOCK_BYTES {
             match record_len(self.buffer.get(len..).unwrap_or_default()) {
@@ -127,10 +152,10 @@ impl Indexer<'_> {
                     rows += 1;
                 }
                 None if self.buffer.len() - len > RECORD_BYTES_MAX => {
-                    return Err(format!(
-                        "line {}: a record of more than {RECORD_BYTES_MAX} bytes: is a quote left open?",
-                        self.line
-                    ));
+                    let line = self.line_after(len);
+                    return Err(FileError::invalid(format_args!(
+                        "line {line}: a record of more than {RECORD_BYTES_MAX} bytes: is a quote left open?"
+                    )));
                 }
                 None if self.fill()? => {}
                 None => break,
@@ -144,7 +169,7 @@ impl Indexer<'_> {
         let wanted: Vec<usize> = (0..self.schema.columns().len()).collect();
         let arrays = parse(bytes, self.schema, &wanted, self.line)?;
         let time = arrays.get(self.schema.time_index());
-        let extent = time.map(time_extent).transpose().map_err(|e| e.to_string())?;
+        let extent = time.map(time_extent).transpose().map_err(FileError::invalid)?;
         let (extent, ordered) = extent.unwrap_or((None, true));
         let block = Block {
             offset,
@@ -159,10 +184,30 @@ impl Indexer<'_> {
         Ok(Some(block))
     }
 
+    /// What is left at the end of the file. A quote out of place is an error, not a record still being written: all
+    /// that follows it would be missing.
+    fn tail(&self) -> Result<Option<Tail>, FileError> {
+        if self.buffer.is_empty() {
+            return Ok(None);
+        }
+        let line = self.line;
+        match read(&self.buffer, &mut Vec::new()) {
+            Ok(_) | Err(RecordError::Unfinished) => {
+                Ok(Some(Tail { line, is_quote_open: memchr::memchr(b'\n', &self.buffer).is_some() }))
+            }
+            Err(e) => Err(FileError::invalid(format_args!("line {line}: {e}"))),
+        }
+    }
+
+    fn line_after(&self, len: usize) -> u64 {
+        let before = self.buffer.get(..len).unwrap_or_default();
+        self.line + memchr::memchr_iter(b'\n', before).count() as u64
+    }
+
     fn take(&mut self, len: usize) {
+        self.line = self.line_after(len);
         let bytes = self.buffer.get(..len).unwrap_or_default();
         self.digest.update(bytes);
-        self.line += memchr::memchr_iter(b'\n', bytes).count() as u64;
         self.offset += len as u64;
         self.buffer.drain(..len);
     }
@@ -174,7 +219,7 @@ pub(crate) fn parse(
     schema: &Schema,
     wanted: &[usize],
     first_line: u64,
-) -> Result<Vec<ArrayRef>, String> {
+) -> Result<Vec<ArrayRef>, FileError> {
     let columns = schema.columns();
     let mut builders: Vec<(usize, Builder)> = wanted
         .iter()
@@ -183,18 +228,21 @@ pub(crate) fn parse(
     let mut fields: Vec<Field<'_>> = Vec::with_capacity(columns.len());
     let (mut rest, mut line) = (bytes, first_line);
     while !rest.is_empty() {
-        let len = read(rest, &mut fields).map_err(|e| format!("line {line}: {e}"))?;
+        let len =
+            read(rest, &mut fields).map_err(|e| FileError::invalid(format_args!("line {line}: {e}")))?;
         if fields.len() != columns.len() {
-            return Err(format!("line {line}: expected {} columns, found {}", columns.len(), fields.len()));
+            let (want, found) = (columns.len(), fields.len());
+            return Err(FileError::invalid(format_args!(
+                "line {line}: expected {want} columns, found {found}"
+            )));
         }
         for (column, builder) in &mut builders {
             let Some(field) = fields.get(*column) else { continue };
             if let Err(expected) = builder.push(field) {
                 let name = columns.get(*column).map_or("", |c| c.name.as_str());
-                let found: String = String::from_utf8_lossy(&field.text).chars().take(40).collect();
-                return Err(format!(
-                    "line {line}, column \"{name}\": expected {expected}, found \"{found}\""
-                ));
+                let found = String::from_utf8_lossy(&field.text).chars().take(FOUND_CHARS_MAX).collect();
+                let what = format!("line {line}, column \"{name}\": expected {expected}");
+                return Err(FileError::Invalid { what, found: Some(found) });
             }
         }
         let (record, after) = rest.split_at(len);

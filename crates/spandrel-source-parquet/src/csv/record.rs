@@ -55,6 +55,7 @@ pub(crate) fn read<'a>(input: &'a [u8], fields: &mut Vec<Field<'a>>) -> Result<u
             (Some(b','), _) => at += 1,
             (Some(b'\n'), _) => return Ok(at + 1),
             (Some(b'\r'), Some(b'\n')) => return Ok(at + 2),
+            (Some(b'\r'), None) => return Err(RecordError::Unfinished),
             (Some(b'\r'), _) => return Err(RecordError::BareReturn),
             (Some(_), _) => return Err(RecordError::AfterQuote),
             (None, _) => return Err(RecordError::Unfinished),
@@ -134,6 +135,8 @@ mod tests {
             ("a\rb\n", Err(RecordError::BareReturn)),
             ("\"a\r\n", Err(RecordError::Unfinished)),
             ("a", Err(RecordError::Unfinished)),
+            ("a\r", Err(RecordError::Unfinished)),
+            ("\"a\"\r", Err(RecordError::Unfinished)),
         ] {
             assert_eq!(texts(input), want, "{input:?}");
         }

@@ -14,6 +14,7 @@ use spandrel_download_protocol::{Column, ColumnType, Filter, Query, Schema};
 use spandrel_export::{Batches, Facts, Plan, Predicate, Read, Rows, Source, SourceError, Unit, time_filter};
 
 use super::index::{Block, Index, index, parse};
+use crate::error::{FileError, name_of};
 use crate::{DatasetConfig, FileFormat, OpenError, files};
 
 /// CSV files opened as one data set.
@@ -52,17 +53,9 @@ struct SnapshotFile {
 impl CsvSource {
     pub(crate) fn open(config: DatasetConfig, paths: &[PathBuf]) -> Result<Self, OpenError> {
         let schema = Arc::new(schema(&config)?);
-        let rows = CsvRows::new(&schema, paths).map_err(|(file, what)| OpenError::Invalid {
-            dataset: config.name.clone(),
-            file,
-            what,
-        })?;
-        for file in rows.files.iter().filter(|f| f.has_tail) {
-            tracing::warn!(
-                dataset = config.name,
-                file = file.name,
-                "the last record has no line end yet and is not served"
-            );
+        let rows = CsvRows::new(&config.name, &schema, paths)?;
+        for warning in rows.files.iter().filter_map(Index::warning) {
+            tracing::warn!(dataset = config.name, "{warning}");
         }
         Ok(Self { config, schema, state: RwLock::new(Arc::new(rows)) })
     }
@@ -88,8 +81,14 @@ fn schema(config: &DatasetConfig) -> Result<Schema, OpenError> {
     };
     let time =
         time.ok_or_else(|| wrong("no timestamp column: \"timeColumn\" must name one of the columns"))?;
-    Schema::new(columns, time)
-        .ok_or_else(|| wrong("column names repeat, or the time column is not a timestamp"))
+    if let Some(found) = columns.get(time).filter(|c| c.kind != ColumnType::Timestamp) {
+        return Err(wrong(&format!(
+            "the time column \"{}\" has type {}, not timestamp",
+            found.name,
+            found.kind.as_str()
+        )));
+    }
+    Schema::new(columns, time).ok_or_else(|| wrong("two columns have the same name"))
 }
 
 impl Source for CsvSource {
@@ -119,10 +118,10 @@ impl Source for CsvSource {
         }
         let mut files = Vec::with_capacity(wanted.files.len());
         for want in &wanted.files {
-            let name = want.path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+            let name = name_of(&want.path);
             // Appended rows come after the snapshot's bytes: those alone are indexed again and must be the same.
-            let found = index(&want.path, &self.schema, Some(want.len))
-                .map_err(|_| changed(format!("{name} is gone or differs")))?;
+            let found =
+                index(&want.path, &self.schema, Some(want.len)).map_err(|e| e.of_snapshot(&want.path))?;
             if found.len != want.len || found.sha256 != want.sha256 {
                 return Err(changed(format!("{name} differs in the rows that were there")));
             }
@@ -132,26 +131,26 @@ impl Source for CsvSource {
     }
 
     fn reload(&self) -> Result<(), SourceError> {
-        let found = files::find(&self.config.name, &self.config.path, Some(FileFormat::Csv));
-        let (paths, _) = found.map_err(|e| SourceError::Unreadable { what: e.to_string() })?;
-        let rows = CsvRows::new(&self.schema, &paths)
-            .map_err(|(file, what)| SourceError::Invalid { what: format!("{file}: {what}") })?;
+        let found = files::find(&self.config.name, &self.config.path, self.config.format);
+        let (paths, format) = found.map_err(|e| e.to_source())?;
+        if format != FileFormat::Csv {
+            return Err(SourceError::Invalid { what: "the files are no longer CSV files".to_owned() });
+        }
+        let rows = CsvRows::new(&self.config.name, &self.schema, &paths).map_err(|e| e.to_source())?;
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rows);
         Ok(())
     }
 
     fn warning(&self) -> Option<String> {
-        let now = self.current();
-        let file = now.files.iter().find(|f| f.has_tail)?;
-        Some(format!("{}: the last record has no line end yet and is not served", file.name))
+        self.current().files.iter().find_map(Index::warning)
     }
 }
 
 impl CsvRows {
-    fn new(schema: &Arc<Schema>, paths: &[PathBuf]) -> Result<Self, (String, String)> {
+    fn new(dataset: &str, schema: &Arc<Schema>, paths: &[PathBuf]) -> Result<Self, OpenError> {
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            files.push(index(path, schema, None).map_err(|what| (path.display().to_string(), what))?);
+            files.push(index(path, schema, None).map_err(|e| e.into_open(dataset, path))?);
         }
         Ok(Self::of(schema, files))
     }
@@ -192,8 +191,7 @@ impl CsvRows {
         let tested: &[usize] = predicate.as_ref().map_or(&[], |p| p.columns());
         let wanted: Vec<usize> =
             columns.iter().chain(tested).copied().collect::<BTreeSet<_>>().into_iter().collect();
-        let arrays = parse(&bytes, &self.schema, &wanted, 1)
-            .map_err(|what| SourceError::Changed { what: format!("{}: {what}", file.name) })?;
+        let arrays = parse(&bytes, &self.schema, &wanted, 1).map_err(|e| e.of_snapshot(&file.path))?;
         let pick = |columns: &[usize]| {
             let at = |c: &usize| wanted.iter().position(|w| w == c).and_then(|at| arrays.get(at)).cloned();
             let arrays: Vec<_> = columns.iter().filter_map(at).collect();
@@ -227,7 +225,7 @@ fn block_bytes(file: &Index, block: &Block) -> Result<Vec<u8>, SourceError> {
         input.seek(SeekFrom::Start(block.offset))?;
         input.read_exact(&mut bytes)
     };
-    open().map_err(|_| changed("is gone or shorter"))?;
+    open().map_err(|e| FileError::Io(e).of_snapshot(&file.path))?;
     if spandrel_export::crc32(&bytes) != block.crc {
         return Err(changed("differs from its index"));
     }
