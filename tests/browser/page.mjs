@@ -32,6 +32,12 @@ if (!base) {
 }
 const origin = new URL(base).origin;
 
+// A page that hangs must not hang the tests with it.
+setTimeout(() => {
+  console.log('FAILED  not done after four minutes');
+  process.exit(1);
+}, 240_000).unref();
+
 const browser = await chromium.launch({
   executablePath: process.env.SPANDREL_CHROMIUM ?? process.env.CHROMIUM ?? '/usr/bin/chromium',
   // Nothing but the server is ever resolved, so a foreign request cannot leave the machine either.

@@ -1,4 +1,4 @@
-//! The page at `/`: four files in the program.
+//! The page at `/`: its files in the program.
 
 use std::sync::LazyLock;
 
@@ -21,7 +21,10 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
         asset("/", "text/html; charset=utf-8", include_bytes!("../web/index.html")),
         asset("/app.js", JS, include_bytes!("../web/app.js")),
         asset("/client.js", JS, include_bytes!("../web/client.js")),
+        asset("/exports.js", JS, include_bytes!("../web/exports.js")),
+        asset("/form.js", JS, include_bytes!("../web/form.js")),
         asset("/style.css", "text/css; charset=utf-8", include_bytes!("../web/style.css")),
+        asset("/text.js", JS, include_bytes!("../web/text.js")),
     ];
     Assets::new(&files, CSP)
 });

@@ -86,6 +86,7 @@ async fn exit_codes_tell_what_happened() {
     let server = Server::of_flights(json!({}));
     let (url, folder) = (server.url(), tempfile::tempdir().expect("a folder"));
     let folder = folder.path();
+    std::fs::write(folder.join("file"), "").expect("a file");
     for (name, args, code, word) in [
         ("no command", &[][..], 2, "Usage"),
         ("no range", &["get", &url], 2, "--from"),
@@ -99,7 +100,7 @@ async fn exit_codes_tell_what_happened() {
         ("no such data set", &get_args(&url, &["--dataset", "nope"]), 3, "nope"),
         ("no such job", &["get", &url, "--attach", "dl_AAAAAAAAAAAAAAAAAAAAAA"], 3, "refused"),
         ("nobody there", &get_args("http://127.0.0.1:1", &[]), 4, "connect"),
-        ("no such folder", &get_args(&url, &["--limit", "3", "-o", "nope/one.csv"]), 5, "nope/one.csv"),
+        ("a file for a folder", &get_args(&url, &["--limit", "3", "-o", "file/one.csv"]), 5, "file/one.csv"),
         ("no data", &["export", "--data", "nope.parquet", "-o", "a.csv"], 5, "nope.parquet"),
         ("no format", &["export", "--data", FLIGHTS, "-o", "a.txt"], 2, ".csv"),
         (

@@ -115,6 +115,30 @@ async fn health_and_metrics_say_what_goes_on() {
     assert_eq!(number("spandrel_downloads_active").await, 0.0);
 }
 
+/// What the page and its modules name, they get: a browser stops at the first module that is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_the_page_asks_for_is_there() {
+    let server = Server::of_flights(json!({}));
+    let (mut seen, mut todo) = (Vec::new(), vec!["/".to_owned()]);
+    while let Some(path) = todo.pop() {
+        let file = server.get(&path).await;
+        assert_eq!(file.status, 200, "{path}");
+        let policy = file.header("content-security-policy").expect("a policy");
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
+        let text = file.text().to_owned();
+        seen.push(path);
+        let named = ["from '", "src=\"", "href=\""].into_iter().flat_map(|before| text.split(before).skip(1));
+        for name in named.filter_map(|rest| rest.split(['\'', '"']).next()) {
+            let at = format!("/{}", name.trim_start_matches("./").trim_start_matches('/'));
+            if (name.ends_with(".js") || name.ends_with(".css")) && !seen.contains(&at) && !todo.contains(&at)
+            {
+                todo.push(at);
+            }
+        }
+    }
+    assert!(seen.len() >= 4, "the page, a style and its modules: {seen:?}");
+}
+
 /// A part over HTTP: whole, its end, a middle, nothing, and conditions.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_served_in_ranges_and_under_conditions() {
