@@ -243,6 +243,25 @@ impl Config {
         if let Some((name, _)) = later.iter().find(|(_, is_set)| *is_set) {
             return Err(format!("{name} is not available yet; leave it out or set it to null"));
         }
+        let (limits, heartbeat) = (&config.limits, &config.heartbeat);
+        let small = |n: Option<usize>| n == Some(0);
+        let zero = [
+            ("limits.maxMessageBytes", small(limits.max_message_bytes)),
+            ("limits.maxConnections", small(limits.max_connections)),
+            ("limits.maxAttachments", small(limits.max_attachments)),
+            ("limits.messagesPerSecond", limits.messages_per_second == Some(0)),
+            ("limits.messageBurst", limits.message_burst == Some(0)),
+            ("limits.outboundQueueBytes", small(limits.outbound_queue_bytes)),
+            ("limits.maxActive", small(limits.max_active)),
+            ("limits.maxActivePerPrincipal", small(limits.max_active_per_principal)),
+            ("limits.maxParts", limits.max_parts == Some(0)),
+            ("limits.sourceTimeoutMs", limits.source_timeout_ms == Some(0)),
+            ("heartbeat.intervalMs", heartbeat.interval_ms == Some(0)),
+            ("heartbeat.timeoutMs", heartbeat.timeout_ms == Some(0)),
+        ];
+        if let Some((name, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
+            return Err(format!("{name} is 0, with which nothing would work; it is at least 1"));
+        }
         // Never less protection than was asked for.
         if config.auth.mode == AuthMode::Required {
             return Err("auth.mode \"required\" is not available yet; only \"none\" is".into());
@@ -280,6 +299,13 @@ mod tests {
             ("type", r#"{ "datasets": [], "limits": { "maxActive": "2" } }"#, "expected usize"),
             ("later", r#"{ "datasets": [], "ipc": "stdio" }"#, "ipc is not available"),
             ("auth", r#"{ "datasets": [], "auth": { "mode": "required" } }"#, "auth.mode"),
+            ("zero", r#"{ "datasets": [], "limits": { "maxActive": 0 } }"#, "limits.maxActive is 0"),
+            ("zero", r#"{ "datasets": [], "heartbeat": { "intervalMs": 0 } }"#, "heartbeat.intervalMs is 0"),
+            (
+                "column",
+                r#"{ "datasets": [{ "name": "a", "path": "b", "columns": [{ "name": "c", "type": "int", "precison": 1 }] }] }"#,
+                "precison",
+            ),
             ("auth mode", r#"{ "datasets": [], "auth": { "mode": "maybe" } }"#, "maybe"),
         ] {
             let error = Config::parse(text, false).unwrap_err();

@@ -2,7 +2,7 @@
 //!
 //! Wiring only: configuration in `config`, the running server in `serve`, one export without a server in `export`,
 //! the client in `get`. Exit codes: 0
-//! done, 1 the server could not start, 2 usage, 130 stopped by a second signal.
+//! done, 1 the server could not start, 2 usage or configuration, 130 stopped by a second signal.
 
 mod bar;
 mod config;
@@ -99,7 +99,13 @@ fn main() -> ExitCode {
     };
     // Threads that still read or write are durable wherever they are.
     runtime.shutdown_background();
-    ended.unwrap_or_else(|error| fail(&error))
+    ended.unwrap_or_else(|stop| match stop {
+        serve::Stop::Configuration(error) => {
+            fail(&error);
+            ExitCode::from(2)
+        }
+        serve::Stop::Failed(error) => fail(&error),
+    })
 }
 
 fn fail(error: &str) -> ExitCode {

@@ -46,12 +46,31 @@ pub(crate) struct DemoArgs {
     state_dir: Option<PathBuf>,
 }
 
+/// Why there is no server.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// What was asked for cannot be meant: somebody has to change it.
+    Configuration(String),
+    /// It could not be done.
+    Failed(String),
+}
+
+impl From<String> for Stop {
+    fn from(error: String) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Serves until a signal comes.
-pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
+pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Stop> {
     let config = match (&args.config, &args.data) {
-        (Some(path), _) => Config::read(path)?,
+        (Some(path), _) => Config::read(path).map_err(Stop::Configuration)?,
         (None, Some(data)) => Config::of_data(data)?,
-        (None, None) => return Err("give --config FILE or --data PATH; --help shows examples".into()),
+        (None, None) => {
+            return Err(Stop::Configuration(
+                "give --config FILE or --data PATH; --help shows examples".into(),
+            ));
+        }
     };
     let mut config = config;
     if let (Some(_), Some(data)) = (&args.config, &args.data) {
@@ -60,11 +79,11 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
     config.listen = args.listen.unwrap_or(config.listen);
     config.state_dir = args.state_dir.unwrap_or(config.state_dir);
     config.public_base_url = args.public_base_url.or(config.public_base_url);
-    run(config, |address| announce("Serving", address)).await
+    Ok(run(config, |address| announce("Serving", address)).await?)
 }
 
 /// Serves the bundled data set.
-pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, String> {
+pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, Stop> {
     let temporary = std::env::temp_dir().join(format!("spandrel-demo-{}", std::process::id()));
     let state_dir = args.state_dir.clone().unwrap_or_else(|| temporary.clone());
     let failed = |e: std::io::Error| format!("{}: {e}", state_dir.display());
@@ -78,7 +97,7 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, String> {
     if args.state_dir.is_none() {
         let _ = std::fs::remove_dir_all(&temporary);
     }
-    ended
+    Ok(ended?)
 }
 
 /// The one line a person, or a script, waits for; with port 0 it is where the port can be read.

@@ -70,3 +70,22 @@ fn without_anything_to_serve_it_shows_how() {
     assert_eq!(ended.status.code(), Some(2));
     assert!(String::from_utf8(ended.stderr).unwrap().contains("download-server demo"));
 }
+
+#[test]
+fn a_configuration_that_cannot_be_meant_ends_with_2_and_names_the_member() {
+    let folder = std::env::temp_dir().join(format!("spandrel-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("server.json");
+    for (text, want) in [
+        (r#"{ "datasets": [], "lissen": 1 }"#, "lissen"),
+        (r#"{ "datasets": [], "limits": { "maxActive": 0 } }"#, "maxActive"),
+        ("{", "EOF"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let ended = program().arg("--config").arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(2), "{text}: {said}");
+        assert!(said.contains(want), "{text}: {said}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use spandrel_crypto::{hex, sha256};
 use spandrel_download_protocol::{
     Catalog as ProtocolCatalog, DatasetInfo, DatasetList, Defaults, DownloadRequest, ErrorCode,
-    ErrorResponse, Lookup, Resolved, canonical_json, media_type, part_file_name,
+    ErrorResponse, Lookup, Query, Resolved, Schema, canonical_json, media_type, part_file_name,
 };
 use spandrel_export::SourceError;
-use spandrel_export_engine::{Catalog, Export, Work, WorkError};
+use spandrel_export_engine::{
+    Catalog, Checkpoint, Control, Export, ExportError, Sink, Summary, Work, WorkError,
+};
 use spandrel_jobs::{Principal, Spec, Total};
 
 use crate::{Dataset, ServiceConfig, ServiceError};
@@ -135,7 +137,7 @@ impl Datasets {
         let exact = export.rows_exact().map_err(failed)?;
         let total =
             Total { rows: exact.unwrap_or(scan_rows.min(limit)), is_exact: exact.is_some(), scan_rows };
-        let is_sorted = export.query.sort.first().is_some_and(|key| key.column != schema.time_index());
+        let is_sorted = is_sorted(&export.query, &schema);
         if let Some(max) = self.sort_rows_max.filter(|max| is_sorted && total.is_exact && total.rows > *max) {
             let message =
                 format!("{} rows are over the limit of {max} for a sort; ask for fewer", total.rows);
@@ -189,8 +191,43 @@ impl Catalog for Datasets {
         resolved.output.csv.formula_guard = spec.formula_guard;
         let dataset = self.find(&spec.dataset).ok_or_else(|| WorkError::Unfit("no such data set".into()))?;
         let rows = dataset.source.rows(&spec.snapshot)?;
-        let Resolved { query, output, .. } = resolved;
-        Ok(Arc::new(Export { rows, query, output, workers: self.workers, scratch: scratch.to_owned() }))
+        let Resolved { query, output, schema, .. } = resolved;
+        let is_sorted = is_sorted(&query, &schema);
+        let export = Export { rows, query, output, workers: self.workers, scratch: scratch.to_owned() };
+        match self.sort_rows_max.filter(|_| is_sorted) {
+            Some(max) => Ok(Arc::new(Bounded { export, max })),
+            None => Ok(Arc::new(export)),
+        }
+    }
+}
+
+/// Whether the rows are sorted other than by time.
+fn is_sorted(query: &Query, schema: &Schema) -> bool {
+    query.sort.first().is_some_and(|key| key.column != schema.time_index())
+}
+
+/// A sort of no more than `max` rows.
+struct Bounded {
+    export: Export,
+    max: u64,
+}
+
+impl Work for Bounded {
+    fn run(
+        &self,
+        sink: &mut dyn Sink,
+        control: &Control,
+        from: Option<&Checkpoint>,
+    ) -> Result<Summary, ExportError> {
+        self.export.run(sink, control, from)
+    }
+
+    fn count(&self, control: &Control) -> Result<u64, ExportError> {
+        self.export.count(control)
+    }
+
+    fn rows_max(&self) -> Option<u64> {
+        Some(self.max)
     }
 }
 

@@ -513,6 +513,14 @@ async fn a_sort_over_the_limit_is_refused() {
     sorted["searchParams"]["sort"] = json!([{ "field": "time", "order": "desc" }]);
     sorted["searchParams"]["limit"] = json!(ROWS);
     assert_eq!(bench.post("/v1/downloads", &sorted).await.status, 202, "a sort by time is not counted");
+    let mut filtered = request();
+    filtered["searchParams"]["sort"] = json!([{ "field": "id", "order": "desc" }]);
+    filtered["searchParams"]["filters"] = json!([{ "field": "note", "op": "contains", "value": "row" }]);
+    let accepted = bench.post("/v1/downloads", &filtered).await;
+    assert_eq!(accepted.status, 202, "how many rows match is not known yet");
+    let url = format!("{}?wait=30", accepted.json()["statusUrl"].as_str().unwrap());
+    let ended = bench.get(&url).await.json();
+    assert_eq!((&ended["state"], &ended["error"]["code"]), (&json!("failed"), &json!("LIMIT_EXCEEDED")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

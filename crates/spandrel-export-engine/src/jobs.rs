@@ -11,7 +11,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -28,6 +28,8 @@ use self::store::Store;
 
 /// Progress of running jobs is looked at this often, in milliseconds.
 const SAMPLE_MS: u64 = 100;
+/// Records that could not be written are tried again this often, in milliseconds.
+const RETRY_SAVING_MS: u64 = 1_000;
 /// The longest sleep of the scheduler, in milliseconds: bounds the harm of a wall clock that is set forward.
 const SLEEP_MAX_MS: u64 = 1_000;
 
@@ -118,6 +120,9 @@ struct Shared {
     threads: usize,
     is_closed: bool,
     is_storage_failing: bool,
+    /// Records that could not be written; tried again until they are.
+    unsaved: BTreeSet<DownloadId>,
+    retry_saving_ms: u64,
 }
 
 impl Jobs {
@@ -144,6 +149,8 @@ impl Jobs {
                 threads: 0,
                 is_closed: false,
                 is_storage_failing: false,
+                unsaved: BTreeSet::new(),
+                retry_saving_ms: 0,
             }),
             config,
             settled: Condvar::new(),
@@ -250,7 +257,9 @@ impl Jobs {
         if self.inner.check_space().is_err() {
             return Some("free disk space is below the reserve".into());
         }
-        self.inner.lock().is_storage_failing.then(|| "the last write of a record failed".into())
+        let shared = self.inner.lock();
+        let is_behind = shared.is_storage_failing || !shared.unsaved.is_empty();
+        is_behind.then(|| "a record could not be written".into())
     }
 
     /// The time as the jobs see it.
@@ -352,7 +361,14 @@ impl Inner {
         if let Err(e) = &written {
             tracing::error!(job = %id, error = %e, "a job record could not be written");
         }
-        self.lock().is_storage_failing = written.is_err();
+        let mut shared = self.lock();
+        shared.is_storage_failing = written.is_err();
+        let is_known = shared.table.job(id).is_some();
+        if written.is_err() && is_known {
+            shared.unsaved.insert(id);
+        } else {
+            shared.unsaved.remove(&id);
+        }
         written.is_ok()
     }
 
@@ -368,6 +384,7 @@ impl Inner {
         while !shared.is_closed {
             let now = self.now();
             let counts = shared.sample(now, &self.config);
+            let unsaved = shared.retry_saving(now);
             shared.table.tick(now);
             let work = shared.take_work(now);
             let is_idle = shared.running.is_empty();
@@ -375,6 +392,10 @@ impl Inner {
             let wait_ms = if is_idle { wait_ms } else { wait_ms.min(SAMPLE_MS) };
             drop(shared);
             self.carry_out(work);
+            // A disk that was full is not for ever: the next process must find what clients were told.
+            for id in unsaved {
+                self.persist(id);
+            }
             for (id, running) in counts {
                 self.count(id, running);
             }
@@ -394,6 +415,15 @@ impl Inner {
 }
 
 impl Shared {
+    /// Records to be written again: all of them, once a while.
+    fn retry_saving(&mut self, now: Now) -> Vec<DownloadId> {
+        if self.unsaved.is_empty() || now.mono_ms < self.retry_saving_ms {
+            return Vec::new();
+        }
+        self.retry_saving_ms = now.mono_ms.saturating_add(RETRY_SAVING_MS);
+        self.unsaved.iter().copied().collect()
+    }
+
     /// Takes the table's work. Handles of runs are made and stopped here, under the lock, so that a stop
     /// never comes before the start it belongs to.
     fn take_work(&mut self, now: Now) -> Vec<Output> {

@@ -1,12 +1,15 @@
 //! The job table: requests and reports in, work out (protocol section 8).
 
+mod look;
+mod moves;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use spandrel_download_protocol::{DownloadId, ErrorResponse, JobState, RequestId};
 
 use crate::job::{Run, Wish};
 use crate::queue::Queue;
-use spandrel_download_protocol::{DownloadId, ErrorResponse, JobState, RequestId};
-
-use crate::{Job, JobError, Limits, Now, PartFile, Principal, Record, Retention, Spec, Total};
+use crate::{Cursor, Job, JobError, Limits, Now, PartFile, Principal, Record, Retention, Spec, Total};
 
 /// Milliseconds to wait when nothing running says how long it will take.
 const RETRY_AFTER_MS: u64 = 5_000;
@@ -47,43 +50,6 @@ pub enum Output {
     /// Delete the record and all that is left. The job is not in the table any more, unless a run is still
     /// to be stopped: then `DeleteFiles` follows.
     Forget(DownloadId),
-}
-
-/// One page of [`JobTable::list`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// Newest first.
-    pub ids: Vec<DownloadId>,
-    /// Where the next page begins, if there is one.
-    pub next: Option<Cursor>,
-}
-
-/// Place in a list; opaque text on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor {
-    created_ms: u64,
-    id: DownloadId,
-}
-
-impl Cursor {
-    /// The place of a job: a page after it begins with the next older one.
-    pub fn of(job: &Job) -> Self {
-        Self { created_ms: job.record.created_ms, id: job.id() }
-    }
-
-    /// Reads what [`Display`](std::fmt::Display) wrote; `None` for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (created, id) = text.split_once('.')?;
-        let cursor = Self { created_ms: created.parse().ok()?, id: id.parse().ok()? };
-        // Numbers have other spellings, too.
-        (cursor.to_string() == text).then_some(cursor)
-    }
-}
-
-impl std::fmt::Display for Cursor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.created_ms, self.id)
-    }
 }
 
 /// All jobs of a server. Drain [`poll`](Self::poll) to `None` after each call that takes `&mut self`.
@@ -446,97 +412,6 @@ impl JobTable {
         self.out.extend(self.busy.iter().map(|id| Output::Stop(*id)));
     }
 
-    /// The job, whoever owns it.
-    pub fn job(&self, id: DownloadId) -> Option<&Job> {
-        self.jobs.get(&id).filter(|job| job.is_stored && !job.is_deleted)
-    }
-
-    /// The job, if `principal` owns it.
-    ///
-    /// # Errors
-    /// [`JobError::NotFound`].
-    pub fn own(&self, principal: &Principal, id: DownloadId) -> Result<&Job, JobError> {
-        self.job(id).filter(|job| job.principal() == principal).ok_or(JobError::NotFound)
-    }
-
-    /// Record of a job that has to be written, also of one that is not stored yet.
-    pub fn record_to_store(&self, id: DownloadId) -> Option<&Record> {
-        self.jobs.get(&id).filter(|job| !job.is_deleted).map(Job::record)
-    }
-
-    /// Jobs of `principal`, newest first, at most `limit`, beginning after `after`.
-    pub fn list(
-        &self,
-        principal: &Principal,
-        state: Option<JobState>,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Page {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let upto = after.map_or(Unbounded, Excluded);
-        let mut page = Page { ids: Vec::new(), next: None };
-        let mut last = None;
-        for cursor in self.order.range((Unbounded, upto)).rev() {
-            let Ok(job) = self.own(principal, cursor.id) else { continue };
-            if state.is_some_and(|s| s != job.state()) {
-                continue;
-            }
-            if page.ids.len() == limit {
-                page.next = last;
-                break;
-            }
-            page.ids.push(cursor.id);
-            last = Some(*cursor);
-        }
-        page
-    }
-
-    /// Place among the waiting jobs, from 1.
-    pub fn queue_position(&self, id: DownloadId) -> Option<usize> {
-        let job = self.job(id).filter(|job| job.state() == JobState::Pending)?;
-        self.queue.position(job.principal(), id)
-    }
-
-    /// Jobs holding a slot.
-    pub fn active_len(&self) -> usize {
-        self.active_len
-    }
-
-    /// Jobs waiting for a slot.
-    pub fn queued_len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Records in the table.
-    pub fn len(&self) -> usize {
-        self.jobs.len()
-    }
-
-    /// What the records cost in memory, in bytes; see [`Limits::record_bytes_max`].
-    pub fn held_bytes(&self) -> usize {
-        self.held_bytes
-    }
-
-    /// Whether there is no job at all.
-    pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
-    }
-
-    /// Limits it was made with.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Retention it was made with.
-    pub fn retention(&self) -> &Retention {
-        &self.retention
-    }
-
-    /// Names of the jobs whose runs were started and are not over.
-    pub fn running(&self) -> impl Iterator<Item = DownloadId> {
-        self.busy.iter().copied()
-    }
-
     fn insert(&mut self, job: Job) {
         let id = job.id();
         self.keys.insert((job.record.principal.clone(), job.record.request_id.clone()), id);
@@ -609,141 +484,6 @@ impl JobTable {
         self.jobs.get(&id).filter(|job| job.run == Run::Busy)?;
         self.free_slot(id);
         self.jobs.get_mut(&id)
-    }
-
-    /// Moves a job to a state that holds no slot and does what follows from it.
-    fn settle(&mut self, now: Now, id: DownloadId, state: JobState) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.wish = Wish::Nothing;
-        let principal = job.principal().clone();
-        let (was, run) = (job.state(), job.run);
-        job.enter(now, state);
-        self.out.push_back(Output::Persist(id));
-        if was == JobState::Pending {
-            self.queue.remove(&principal, id);
-        }
-        if run == Run::Waiting {
-            self.free_slot(id);
-        }
-        if run == Run::Busy {
-            self.out.push_back(Output::Stop(id));
-        } else if matches!(state, JobState::Failed | JobState::Cancelled | JobState::Expired) {
-            self.drop_files(id);
-        }
-        self.out.push_back(Output::Changed(id));
-        self.retain(now, id);
-        self.schedule(now);
-    }
-
-    fn drop_parts(&mut self, id: DownloadId) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            self.held_bytes -= job.record.parts.len() * PART_BYTES;
-            job.record.parts = Vec::new();
-        }
-    }
-
-    fn drop_files(&mut self, id: DownloadId) {
-        self.drop_parts(id);
-        self.out.push_back(Output::DeleteFiles(id));
-    }
-
-    /// The run of a job that is over has ended at last.
-    fn clean(&mut self, now: Now, id: DownloadId) {
-        self.drop_files(id);
-        if self.jobs.get(&id).is_some_and(|job| job.is_deleted) {
-            self.remove(id);
-        }
-        self.schedule(now);
-    }
-
-    fn forget(&mut self, id: DownloadId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        if let Some(at) = job.retain_until_ms.take() {
-            self.deadlines.remove(&(at, id));
-        }
-        self.out.push_back(Output::Forget(id));
-        if job.run == Run::Busy {
-            // Invisible from here; the run's end cleans up, and the request id is free again.
-            job.is_deleted = true;
-            let key = (job.record.principal.clone(), job.record.request_id.clone());
-            self.keys.remove(&key);
-        } else {
-            self.remove(id);
-        }
-    }
-
-    fn requeue(&mut self, now: Now, id: DownloadId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.enter(now, JobState::Pending);
-        let principal = job.principal().clone();
-        self.out.push_back(Output::Persist(id));
-        self.out.push_back(Output::Changed(id));
-        self.queue.push(&principal, id);
-        self.retain(now, id);
-        self.schedule(now);
-    }
-
-    /// Fills free slots.
-    fn schedule(&mut self, now: Now) {
-        while !self.is_closed && self.active_len < self.limits.max_active {
-            let (active, each) = (&self.active, self.limits.max_active_per_principal);
-            let Some(id) = self.queue.pop(|p| active.get(p).copied().unwrap_or(0) < each) else { break };
-            let Some(job) = self.jobs.get_mut(&id) else { continue };
-            job.run = Run::Busy;
-            self.busy.insert(id);
-            job.wish = Wish::Nothing;
-            job.enter(now, JobState::Generating);
-            job.meter.start(now.mono_ms, job.record.rows, job.record.scanned);
-            self.take_slot(id);
-            self.out.push_back(Output::Start(id));
-            self.out.push_back(Output::Changed(id));
-        }
-    }
-
-    fn take_slot(&mut self, id: DownloadId) {
-        if let Some(job) = self.jobs.get(&id) {
-            *self.active.entry(job.principal().clone()).or_default() += 1;
-            self.active_len += 1;
-        }
-    }
-
-    fn free_slot(&mut self, id: DownloadId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.run = Run::Idle;
-        self.busy.remove(&id);
-        if let Some(at) = job.retry_at_ms.take() {
-            self.retries.remove(&(at, id));
-        }
-        let principal = job.principal().clone();
-        if let Some(held) = self.active.get_mut(&principal) {
-            *held -= 1;
-            if *held == 0 {
-                self.active.remove(&principal);
-            }
-            self.active_len -= 1;
-        }
-    }
-
-    /// Sets when the job has to be looked at again, by wall time.
-    fn retain(&mut self, now: Now, id: DownloadId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        if let Some(at) = job.retain_until_ms.take() {
-            self.deadlines.remove(&(at, id));
-        }
-        let keep = &self.retention;
-        let record = &job.record;
-        let until = match record.state {
-            JobState::Pending | JobState::Generating => return,
-            JobState::Paused => record.changed_ms.saturating_add(keep.paused_ttl_ms),
-            JobState::Completed => {
-                *job.record.expires_ms.get_or_insert(now.wall_ms.saturating_add(keep.file_ttl_ms))
-            }
-            JobState::Failed | JobState::Cancelled | JobState::Expired => {
-                record.changed_ms.saturating_add(keep.record_ttl_ms)
-            }
-        };
-        job.retain_until_ms = Some(until);
-        self.deadlines.insert((until, id));
     }
 }
 

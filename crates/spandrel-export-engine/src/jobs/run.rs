@@ -34,6 +34,11 @@ pub trait Work: Send + Sync {
     /// # Errors
     /// See [`Export::count`].
     fn count(&self, control: &Control) -> Result<u64, ExportError>;
+
+    /// Rows it may have. Counted before the first run when the total is not exact by then. Default: no bound.
+    fn rows_max(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Work for Export {
@@ -208,6 +213,16 @@ impl Inner {
         let (mut sink, from) =
             PartSink::open(dir, spec, self.config.limits.max_parts, &clock, &tell).map_err(io)?;
         handle.bytes_before.store(sink.bytes(), Ordering::Relaxed);
+        match self.within_bound(id, work.as_ref(), &handle.control, from.is_none()) {
+            Ok(true) => {}
+            Ok(false) => return Err((too_many_rows(), false)),
+            Err(ExportError::Stopped) => return Ok(None),
+            Err(ExportError::Source(e)) => return Err(source_failure(&e)),
+            Err(e) => {
+                tracing::warn!(job = %id, error = %e, "the rows of a job could not be counted");
+                return Err((failure(ErrorCode::Internal, "the export failed unexpectedly"), false));
+            }
+        }
         match work.run(&mut sink, &handle.control, from.as_ref()) {
             Ok(summary) => {
                 sink.finish().map_err(io)?;
@@ -231,6 +246,28 @@ impl Inner {
                 })
             }
         }
+    }
+
+    /// Whether a run that begins has no more rows than it may.
+    fn within_bound(
+        &self,
+        id: DownloadId,
+        work: &dyn Work,
+        control: &Control,
+        is_first: bool,
+    ) -> Result<bool, ExportError> {
+        let Some(max) = work.rows_max().filter(|_| is_first) else { return Ok(true) };
+        let total = self.lock().table.record_to_store(id).map(|record| record.total).unwrap_or_default();
+        let rows = if total.is_exact { total.rows } else { work.count(control)? };
+        if rows <= max && !total.is_exact {
+            let mut shared = self.lock();
+            shared.table.total_known(id, rows);
+            let work = shared.take_work(self.now());
+            drop(shared);
+            // A total only ever says "changed".
+            work.into_iter().for_each(|_| (self.on_change)(id));
+        }
+        Ok(rows <= max)
     }
 
     /// Reports the end of a run.
@@ -294,6 +331,10 @@ fn failure(code: ErrorCode, message: &str) -> ErrorResponse {
 
 fn too_many_parts() -> ErrorResponse {
     failure(ErrorCode::LimitExceeded, "the download has more files than a job may have; ask for larger files")
+}
+
+fn too_many_rows() -> ErrorResponse {
+    failure(ErrorCode::LimitExceeded, "the download sorts more rows than it may; ask for fewer")
 }
 
 fn source_failure(e: &SourceError) -> (ErrorResponse, bool) {

@@ -46,13 +46,16 @@ impl Store {
         for entry in fs::read_dir(&store.jobs).map_err(JobsError::storage)? {
             let entry = entry.map_err(JobsError::storage)?;
             let id = entry.file_name().to_str().and_then(|name| name.parse::<DownloadId>().ok());
-            match id.map(|id| store.read(id)) {
-                Some(Ok(Some(record))) => records.push(record),
+            let Some(id) = id else {
+                // Only what has a name of ours is ours to delete: somebody may have chosen a folder in use.
+                tracing::warn!(name = ?entry.file_name(), "not a job; it is left alone");
+                continue;
+            };
+            match store.read(id) {
+                Ok(Some(record)) => records.push(record),
+                Ok(None) => remove(&entry.path()),
                 // Damage is for people to look at, never silently deleted.
-                Some(Err(e)) => {
-                    tracing::error!(job = ?id, error = %e, "a job record is damaged; it is left alone")
-                }
-                Some(Ok(None)) | None => remove(&entry.path()),
+                Err(e) => tracing::error!(job = %id, error = %e, "a job record is damaged; it is left alone"),
             }
         }
         Ok((store, records))

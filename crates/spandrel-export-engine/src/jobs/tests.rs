@@ -31,6 +31,7 @@ struct Numbers {
     restart_at: Option<u64>,
     seen_from: Mutex<Vec<u64>>,
     counted: AtomicU64,
+    rows_max: AtomicU64,
 }
 
 impl Numbers {
@@ -44,6 +45,7 @@ impl Numbers {
             restart_at: None,
             seen_from: Mutex::default(),
             counted: AtomicU64::new(0),
+            rows_max: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -148,6 +150,10 @@ impl Work for Count {
     fn count(&self, _: &Control) -> Result<u64, ExportError> {
         self.0.counted.fetch_add(1, Ordering::Relaxed);
         Ok(self.0.rows)
+    }
+
+    fn rows_max(&self) -> Option<u64> {
+        Some(self.0.rows_max.load(Ordering::Relaxed)).filter(|max| *max != u64::MAX)
     }
 }
 
@@ -552,13 +558,16 @@ fn leftovers_without_a_record_are_deleted_at_start() {
     fs::create_dir_all(jobs.join(id(1).to_string())).unwrap();
     fs::write(jobs.join(id(1).to_string()).join("numbers.csv"), "1").unwrap();
     fs::write(jobs.join("stray"), "1").unwrap();
+    fs::create_dir(jobs.join("holidays")).unwrap();
     let damaged = jobs.join(id(2).to_string());
     fs::create_dir_all(&damaged).unwrap();
     fs::write(damaged.join("record.json"), "{").unwrap();
     let bench = Bench::open(dir.path(), &Numbers::new(5));
     assert!(bench.jobs.read(JobTable::is_empty));
-    let left: Vec<_> = fs::read_dir(&jobs).unwrap().map(|e| e.unwrap().path()).collect();
-    assert_eq!(left, [damaged], "a damaged record is for people to look at");
+    let mut left: Vec<_> = fs::read_dir(&jobs).unwrap().map(|e| e.unwrap().path()).collect();
+    left.sort();
+    let want = [damaged, jobs.join("holidays"), jobs.join("stray")];
+    assert_eq!(left, want, "a damaged record is for people to look at, and other names are not ours");
 }
 
 #[test]
@@ -591,6 +600,43 @@ fn a_record_that_cannot_be_written_is_not_a_job() {
     fs::create_dir(dir.path().join("jobs")).unwrap();
     bench.create(1, request(1, 5, 5));
     bench.until(1, |r| r.state == JobState::Completed);
+}
+
+#[test]
+fn a_record_that_could_not_be_written_is_written_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path(), &Numbers::held_at(50, 20));
+    bench.create(1, request(1, 50, 50));
+    let job = dir.path().join("jobs").join(id(1).to_string());
+    // In the way of the file that becomes the record.
+    fs::create_dir(job.join("record.json.new")).unwrap();
+    bench.jobs.pause(&me(), id(1)).unwrap();
+    let stored = || fs::read_to_string(job.join("record.json")).unwrap();
+    assert!(!stored().contains("\"paused\"") && bench.jobs.storage_warning().is_some());
+    fs::remove_dir(job.join("record.json.new")).unwrap();
+    while bench.jobs.storage_warning().is_some() {
+        std::thread::yield_now();
+    }
+    assert!(stored().contains("\"paused\""), "{}", stored());
+}
+
+#[test]
+fn a_job_over_its_row_bound_fails_before_it_runs() {
+    for (name, rows, total, want) in [
+        ("known too late", 11, Total { rows: 50, is_exact: false, scan_rows: 50 }, Some("LIMIT_EXCEEDED")),
+        ("at the bound", 10, Total { rows: 50, is_exact: false, scan_rows: 50 }, None),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let numbers = Numbers::new(rows);
+        numbers.rows_max.store(10, Ordering::Relaxed);
+        let bench = Bench::open(dir.path(), &numbers);
+        let mut request = request(1, rows, 50);
+        request.total = total;
+        bench.create(1, request);
+        let failure = bench.until(1, |r| r.state.is_final()).failure;
+        assert_eq!(failure.as_ref().map(|e| e.code.as_str()), want, "{name}");
+        assert_eq!(numbers.seen_from.lock().unwrap().is_empty(), want.is_some(), "{name}");
+    }
 }
 
 #[test]
