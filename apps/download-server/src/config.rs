@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use spandrel_download_protocol::{Column, UtcOffset};
+use spandrel_download_protocol::{Column, ColumnType, UtcOffset};
 use spandrel_source_parquet::{DatasetConfig, FileFormat};
 
 /// Everything that can be configured; a member that is not here is refused.
@@ -121,11 +121,28 @@ pub(crate) struct Dataset {
     #[serde(default)]
     time_column: Option<String>,
     #[serde(default)]
-    columns: Option<Vec<Column>>,
+    columns: Option<Vec<ConfiguredColumn>>,
     #[serde(default)]
     assume_zone: UtcOffset,
     #[serde(default)]
     pub(crate) principals: Option<Vec<String>>,
+}
+
+/// A [`Column`] in which, other than on the wire, no member may be misspelt.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfiguredColumn {
+    name: String,
+    #[serde(rename = "type")]
+    kind: ColumnType,
+    #[serde(default)]
+    precision: Option<u8>,
+}
+
+impl ConfiguredColumn {
+    fn column(&self) -> Column {
+        Column { name: self.name.clone(), kind: self.kind, precision: self.precision }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -159,7 +176,7 @@ impl Dataset {
             Format::Csv => FileFormat::Csv,
         });
         source.time_column.clone_from(&self.time_column);
-        source.columns.clone_from(&self.columns);
+        source.columns = self.columns.as_ref().map(|all| all.iter().map(ConfiguredColumn::column).collect());
         source.assume_zone = self.assume_zone;
         source
     }

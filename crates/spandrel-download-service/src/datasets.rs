@@ -129,8 +129,8 @@ impl Datasets {
             query.columns.iter().filter_map(|c| schema.column(*c)).map(|c| c.name.clone()).collect();
         let limit = query.limit.unwrap_or(u64::MAX);
         let export = Export { rows, query, output, workers: self.workers, scratch: std::env::temp_dir() };
-        let failed = |e: spandrel_export_engine::ExportError| match e {
-            spandrel_export_engine::ExportError::Source(e) => source_error(&e),
+        let failed = |e: ExportError| match e {
+            ExportError::Source(e) => source_error(&e),
             _ => ErrorResponse::new(ErrorCode::Internal, "the request could not be planned"),
         };
         let scan_rows = export.rows_scanned_max().map_err(failed)?;
