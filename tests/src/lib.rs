@@ -7,7 +7,8 @@ mod arrows;
 #[path = "../browser/mod.rs"]
 mod browser;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod e2e;
 
 /// What a test may need and a machine may lack.

@@ -28,6 +28,7 @@ Environment given to the tests, each only when the thing is there:
   SPANDREL_NODE_MODULES   tests/browser/node_modules, with playwright-core
   SPANDREL_PYTHON         a Python with duckdb and pyarrow
   SPANDREL_FLIGHTS_3M     flights-3m.parquet of vega-datasets, 3,000,000 rows
+  SPANDREL_DOWNLOAD_SERVER  the server that was just built
   SPANDREL_LONG           1 under --long
   SPANDREL_FAST           1 under --fast
   SPANDREL_SKIPS          a file; a test that skips itself appends one line to it

@@ -80,6 +80,11 @@ fn all(options: Options, is_ci: bool) -> Result<(), Stop> {
     if !options.fast {
         dependencies(is_ci)?;
     }
+    let mut environment = environment;
+    step("server", || {
+        environment.push(("SPANDREL_DOWNLOAD_SERVER", server()?));
+        Ok(())
+    })?;
     tests(&environment)
 }
 
@@ -152,6 +157,12 @@ fn dependencies(is_ci: bool) -> Result<(), Stop> {
             Ok(())
         }
     }
+}
+
+/// Builds the server that the tests of `tests/` start, so that none of them waits for a compiler.
+fn server() -> Result<OsString, String> {
+    loud(cargo().args(["build", "--quiet", "--locked", "--package", "download-server"]))?;
+    Ok(target().join("debug").join(format!("download-server{}", std::env::consts::EXE_SUFFIX)).into())
 }
 
 /// Runs every test and prints the sum as the last line.

@@ -100,7 +100,7 @@ async fn exit_codes_tell_what_happened() {
         ("no such data set", &get_args(&url, &["--dataset", "nope"]), 3, "nope"),
         ("no such job", &["get", &url, "--attach", "dl_AAAAAAAAAAAAAAAAAAAAAA"], 3, "refused"),
         ("nobody there", &get_args("http://127.0.0.1:1", &[]), 4, "connect"),
-        ("a file for a folder", &get_args(&url, &["--limit", "3", "-o", "file/one.csv"]), 5, "file/one.csv"),
+        ("a file for a folder", &get_args(&url, &["--limit", "3", "-o", "file/one.csv"]), 5, "File exists"),
         ("no data", &["export", "--data", "nope.parquet", "-o", "a.csv"], 5, "nope.parquet"),
         ("no format", &["export", "--data", FLIGHTS, "-o", "a.txt"], 2, ".csv"),
         (
@@ -247,7 +247,7 @@ async fn a_killed_get_is_taken_up_where_it_was() {
     assert_eq!(names(folder.path()), ["all.csv"]);
     let all = std::fs::read(folder.path().join("all.csv")).expect("it is there");
     assert_eq!(super::data::sha256(&all), status["files"][0]["sha256"].as_str().expect("a digest"));
-    let came = counting.from_server();
+    let came = counting.bytes_down();
     assert!(came < bytes - have + 100_000, "{came} bytes came, {} were missing", bytes - have);
 }
 

@@ -83,12 +83,14 @@ async fn cancel_frees_threads_and_files() {
             let in_job = |server: &Server| server.open_files().iter().any(|path| path.starts_with(&dir));
             until("the export has threads and files", || job_threads(&server) > 1 && in_job(&server)).await;
             ws.send("download:cancel", "cancel-it", &json!({ "downloadId": id })).await;
-            let mut answers = [false; 2];
-            while answers != [true; 2] {
+            let answer = loop {
                 let message = ws.next().await;
-                answers[0] |= message["requestId"] == "cancel-it" && message["event"] == "status:update";
-                answers[1] |= message["data"]["code"] == "CANCELLED";
-            }
+                assert_ne!(message["data"]["code"], "CANCELLED", "{name}: the end before the answer");
+                if message["requestId"] == "cancel-it" {
+                    break message;
+                }
+            };
+            assert_eq!(answer["event"], "status:update", "{answer}");
             let took = until("threads and files are gone", || {
                 let names = std::fs::read_dir(&dir).into_iter().flatten().flatten();
                 let left = names.filter(|entry| entry.file_name() != "record.json").count();
@@ -97,6 +99,7 @@ async fn cancel_frees_threads_and_files() {
             let took = took.await;
             assert!(took <= FREED_MAX, "{name}: it took {took:?}");
             times.push(took);
+            assert_eq!(ws.expect_error().await["code"], "CANCELLED");
         }
     }
     println!("freed after cancel: median {:?}", median(times));

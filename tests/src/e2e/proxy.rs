@@ -21,21 +21,21 @@ pub(crate) enum Fault {
 
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
-    from_server: Arc<AtomicU64>,
+    bytes_down: Arc<AtomicU64>,
 }
 
 impl Proxy {
     pub(crate) async fn start(to: SocketAddr, fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let from_server = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&from_server);
+        let bytes_down = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&bytes_down);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(carry(client, to, fault, Arc::clone(&count)));
             }
         });
-        Self { address, from_server }
+        Self { address, bytes_down }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -43,8 +43,8 @@ impl Proxy {
     }
 
     /// Bytes the server sent through it.
-    pub(crate) fn from_server(&self) -> u64 {
-        self.from_server.load(Ordering::Relaxed)
+    pub(crate) fn bytes_down(&self) -> u64 {
+        self.bytes_down.load(Ordering::Relaxed)
     }
 }
 
