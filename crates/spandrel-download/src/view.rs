@@ -29,7 +29,8 @@ pub fn status_url(job: &Job) -> String {
 /// `data` of `download:start`.
 pub fn start(table: &JobTable, urls: &dyn Urls, wall_ms: u64, job: &Job) -> DownloadStart {
     let record = job.record();
-    let known = if record.total.is_exact { record.spec.parts_of(record.total.rows) } else { 0 };
+    // Every job has a first part, whatever its rows come to.
+    let known = if record.total.is_exact { record.spec.parts_of(record.total.rows) } else { 1 };
     let known = u32::try_from(known).unwrap_or(u32::MAX).min(table.limits().max_parts);
     let expires_ms = file_expires_ms(table, wall_ms, job);
     let is_gone = matches!(record.state, JobState::Failed | JobState::Cancelled | JobState::Expired);
