@@ -169,6 +169,7 @@ async fn jobs_survive_kill_9_at_random_moments() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let job = path.components().nth(1).map(|c| c.as_os_str().to_string_lossy().into_owned());
         name.ends_with(".tmp")
+            || name.ends_with(".new")
             || name == "scratch"
             || name == "checkpoint.json"
             || job.is_some_and(|job| path.starts_with("jobs") && !ids.contains(&job.as_str()))
