@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use sha2::{Digest, Sha256};
 use spandrel_jobs::{PartFile, Spec};
 
-use super::store::{CHECKPOINT, PARTS, read_checkpoint, read_parts, remove, sync_dir, write_atomic};
+use super::store::{CHECKPOINT, PARTS, SCRATCH, read_checkpoint, read_parts, remove, sync_dir, write_atomic};
 use crate::{Checkpoint, Part, Sink};
 
 /// A checkpoint is made durable at most this often, in milliseconds: about what a crash costs.
@@ -179,6 +179,10 @@ impl<'a> PartSink<'a> {
             if is_part && !keep.contains(&entry.path()) {
                 remove(&entry.path());
             }
+        }
+        // Of a process that was killed: a sort removes only the runs it wrote itself.
+        for name in [SCRATCH.to_owned(), format!("{CHECKPOINT}.new"), format!("{PARTS}.new")] {
+            remove(&self.dir.join(name));
         }
     }
 
