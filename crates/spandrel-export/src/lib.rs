@@ -68,7 +68,7 @@
 //! each time. A writer holds nothing else that grows with the rows.
 //!
 //! Reading order: `cells` (typed views), `predicate`, `keys`, `digits` and `stamp` (numbers and times as text),
-//! `escape`, `writer`, `compress` and `stitch`, `source`.
+//! `escape`, `writer`, `compress`, `deflate` and `frames`, `source`.
 
 mod cells;
 mod compress;
