@@ -245,9 +245,9 @@ impl Export {
             }
             sink.restart().map_err(ExportError::Sink)?;
             control.restart();
-            return self.sorted(&schema, sink, control, None);
+            return self.sorted(&schema, &units, sink, control, None);
         }
-        self.sorted(&schema, sink, control, from)
+        self.sorted(&schema, &units, sink, control, from)
     }
 
     fn columns(&self, schema: &Schema) -> Vec<Column> {
@@ -315,12 +315,12 @@ impl Export {
     fn sorted(
         &self,
         schema: &Arc<Schema>,
+        units: &[Unit],
         sink: &mut dyn Sink,
         control: &Control,
         from: Option<&Checkpoint>,
     ) -> Result<Summary, ExportError> {
-        let plan = self.rows.plan(&self.query)?;
-        let merge = sort::sort(self, schema, &plan.units, control)?;
+        let merge = sort::sort(self, schema, units, control)?;
         let mut emitter = self.emitter(schema, sink, control, from)?;
         emitter.mark_sorted();
         let skip = emitter.rows();
