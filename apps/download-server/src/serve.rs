@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use spandrel_download_service::{Dataset, Service, ServiceConfig};
+use spandrel_download_service::{Dataset, Keyring, Service, ServiceConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -112,7 +113,9 @@ async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode,
     let listener =
         TcpListener::bind(&config.listen).await.map_err(|e| format!("listen {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
-    let opened = tokio::task::spawn_blocking(move || open(&config, address)).await;
+    let auth = Arc::new(config.auth.keyring()?);
+    let ring = Arc::clone(&auth);
+    let opened = tokio::task::spawn_blocking(move || open(&config, address, auth)).await;
     let service = opened.map_err(|e| e.to_string())??;
     tracing::info!(%address, "serving");
     ready(address);
@@ -146,7 +149,7 @@ async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode,
     }
 }
 
-fn open(config: &Config, address: SocketAddr) -> Result<Service, String> {
+fn open(config: &Config, address: SocketAddr, auth: Arc<Keyring>) -> Result<Service, String> {
     let mut service = ServiceConfig::new(absolute(&config.state_dir));
     service.listen = Some(address);
     service.public_base_url.clone_from(&config.public_base_url);
@@ -163,35 +166,9 @@ fn open(config: &Config, address: SocketAddr) -> Result<Service, String> {
         named.principals.clone_from(&dataset.principals);
         service = service.with_dataset(named);
     }
-    bound(&mut service, config);
+    config.bound(&mut service);
+    service.auth = auth;
     Service::open(service).map_err(|e| e.to_string())
-}
-
-fn bound(service: &mut ServiceConfig, config: &Config) {
-    fn set<T: Copy>(to: &mut T, from: Option<T>) {
-        *to = from.unwrap_or(*to);
-    }
-    let (limits, sessions) = (&config.limits, &mut service.sessions);
-    set(&mut sessions.protocol.message_bytes_max, limits.max_message_bytes);
-    set(&mut sessions.attachments_max, limits.max_attachments);
-    set(&mut sessions.messages_per_s, limits.messages_per_second);
-    set(&mut sessions.message_burst, limits.message_burst);
-    set(&mut sessions.outbound_bytes_max, limits.outbound_queue_bytes);
-    set(&mut sessions.heartbeat_interval_ms, config.heartbeat.interval_ms);
-    set(&mut sessions.heartbeat_timeout_ms, config.heartbeat.timeout_ms);
-    set(&mut service.jobs.max_active, limits.max_active);
-    set(&mut service.jobs.max_active_per_principal, limits.max_active_per_principal);
-    set(&mut service.jobs.max_queued, limits.max_queued);
-    set(&mut service.jobs.max_parts, limits.max_parts);
-    set(&mut service.jobs.retries_max, limits.max_retries);
-    set(&mut service.limits.connections_max, limits.max_connections);
-    set(&mut service.limits.source_timeout_ms, limits.source_timeout_ms);
-    service.limits.sort_rows_max = limits.max_sort_rows;
-    set(&mut service.retention.file_ttl_ms, config.retention.file_ttl_ms);
-    set(&mut service.retention.record_ttl_ms, config.retention.record_ttl_ms);
-    set(&mut service.retention.paused_ttl_ms, config.retention.paused_ttl_ms);
-    set(&mut service.url_ttl_ms, config.retention.url_ttl_ms);
-    service.formula_guard = config.csv.formula_guard_default;
 }
 
 fn absolute(path: &Path) -> PathBuf {
