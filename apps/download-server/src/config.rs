@@ -70,6 +70,10 @@ pub(crate) enum Certificate {
 }
 
 impl Tls {
+    pub(crate) fn is_self_signed(&self) -> bool {
+        self.self_signed
+    }
+
     pub(crate) fn certificate(&self) -> Result<Certificate, String> {
         match (&self.cert, &self.key, self.self_signed) {
             (Some(cert), Some(key), false) => Ok(Certificate::Files { cert: cert.clone(), key: key.clone() }),

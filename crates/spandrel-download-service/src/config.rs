@@ -7,6 +7,7 @@ use std::sync::Arc;
 use spandrel_download as download;
 use spandrel_export::Source;
 use spandrel_jobs as jobs;
+use spandrel_transport::TlsServer;
 
 use crate::auth::{Authenticator, Open};
 
@@ -20,6 +21,8 @@ pub struct ServiceConfig {
     pub datasets: Vec<Dataset>,
     /// Address the listener is bound to: on a loopback one the `Host` rule holds (protocol section 2.1).
     pub listen: Option<SocketAddr>,
+    /// Encrypts what [`Service::serve`](crate::Service::serve) accepts. Default: plain HTTP.
+    pub tls: Option<TlsServer>,
     /// URL under which clients reach the server through a proxy; file URLs are absolute then.
     pub public_base_url: Option<String>,
     /// Origins of pages elsewhere that may call.
@@ -51,6 +54,7 @@ impl ServiceConfig {
             state_dir: state_dir.into(),
             datasets: Vec::new(),
             listen: None,
+            tls: None,
             public_base_url: None,
             allowed_origins: Vec::new(),
             auth: Arc::new(Open),

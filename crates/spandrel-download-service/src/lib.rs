@@ -36,6 +36,7 @@ mod files;
 mod health;
 mod hub;
 mod keyring;
+mod listen;
 mod metrics;
 mod page;
 mod rest;
@@ -55,6 +56,7 @@ pub use error::ServiceError;
 pub use keyring::{AuthMode, Bearer, CREDENTIALS_MAX, Keyring};
 pub use service::Service;
 pub use spandrel_download::Limits as SessionLimits;
+pub use spandrel_transport;
 pub use spandrel_jobs::{Limits as JobLimits, Principal, Retention};
 pub use spandrel_session::KeyId;
 

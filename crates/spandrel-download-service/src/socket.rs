@@ -25,7 +25,7 @@ pub(crate) async fn open(State(inner): State<Arc<Inner>>, mut request: Request) 
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let upgraded = hyper::upgrade::on(&mut request);
     let supported: Vec<&str> = Subprotocol::ALL.iter().map(|protocol| protocol.as_str()).collect();
-    let Upgrade { response, peer, .. } = match upgrade(&request, address, |offered| {
+    let Upgrade { response, mut peer, .. } = match upgrade(&request, address, |offered| {
         choose_first(offered, &supported)
     }) {
         Ok(upgrade) => upgrade,
@@ -41,6 +41,7 @@ pub(crate) async fn open(State(inner): State<Arc<Inner>>, mut request: Request) 
             return Ok(problem.into_response());
         }
     };
+    peer.is_secure = inner.config.tls.is_some();
     let limits = link_limits(&inner);
     let tasks = inner.tasks.clone();
     let span = tracing::Span::current();
