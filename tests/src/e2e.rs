@@ -6,6 +6,7 @@ mod durability;
 mod errors;
 mod files;
 mod http;
+mod idle;
 mod latency;
 mod memory;
 mod page;

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
+use crate::memory::Watched;
 
 /// The protocol allows 5 s; the rest is for the process itself.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
@@ -62,7 +63,7 @@ impl From<String> for Stop {
 }
 
 /// Serves until a signal comes.
-pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Stop> {
+pub(crate) async fn serve(args: ServeArgs, watched: &Watched) -> Result<ExitCode, Stop> {
     let config = match (&args.config, &args.data) {
         (Some(path), _) => Config::read(path).map_err(Stop::Configuration)?,
         (None, Some(data)) => Config::of_data(data)?,
@@ -79,11 +80,11 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Stop> {
     config.listen = args.listen.unwrap_or(config.listen);
     config.state_dir = args.state_dir.unwrap_or(config.state_dir);
     config.public_base_url = args.public_base_url.or(config.public_base_url);
-    Ok(run(config, |address| announce("Serving", address)).await?)
+    Ok(run(config, watched, |address| announce("Serving", address)).await?)
 }
 
 /// Serves the bundled data set.
-pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, Stop> {
+pub(crate) async fn demo(args: DemoArgs, watched: &Watched) -> Result<ExitCode, Stop> {
     let temporary = std::env::temp_dir().join(format!("spandrel-demo-{}", std::process::id()));
     let state_dir = args.state_dir.clone().unwrap_or_else(|| temporary.clone());
     let failed = |e: std::io::Error| format!("{}: {e}", state_dir.display());
@@ -93,7 +94,7 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, Stop> {
     let mut config = Config::of_data(&data)?;
     config.listen = args.listen;
     config.state_dir = state_dir;
-    let ended = run(config, |address| announce("Flights from New York, 2013:", address)).await;
+    let ended = run(config, watched, |address| announce("Flights from New York, 2013:", address)).await;
     if args.state_dir.is_none() {
         let _ = std::fs::remove_dir_all(&temporary);
     }
@@ -108,12 +109,13 @@ fn announce(what: &str, address: SocketAddr) {
         std::io::Write::write_all(&mut out, text.as_bytes()).and_then(|()| std::io::Write::flush(&mut out));
 }
 
-async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, String> {
+async fn run(config: Config, watched: &Watched, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, String> {
     let listener =
         TcpListener::bind(&config.listen).await.map_err(|e| format!("listen {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let opened = tokio::task::spawn_blocking(move || open(&config, address)).await;
     let service = opened.map_err(|e| e.to_string())??;
+    let _ = watched.set(service.clone());
     tracing::info!(%address, "serving");
     ready(address);
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;

@@ -40,6 +40,7 @@ pub(crate) struct Inner {
     /// Turns for work on blocking threads, so that downloads of files always find one.
     pub(crate) turns: Semaphore,
     pub(crate) connections: AtomicUsize,
+    pub(crate) ended: AtomicU64,
     pub(crate) sessions: AtomicU64,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -93,6 +94,7 @@ impl Service {
             waits: Semaphore::new(config.limits.waits_max),
             turns: Semaphore::new(config.limits.commands_max.max(1)),
             connections: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
             sessions: AtomicU64::new(1),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -129,6 +131,11 @@ impl Service {
     /// Resolves when [`shut_down`](Self::shut_down) was called.
     pub async fn stopping(&self) {
         self.0.stopping.cancelled().await;
+    }
+
+    /// Message connections that have come and gone.
+    pub fn connections_ended(&self) -> u64 {
+        self.0.ended.load(Ordering::Relaxed)
     }
 
     /// How the server is.
@@ -254,6 +261,7 @@ pub(crate) struct Entered(Arc<Inner>);
 impl Drop for Entered {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 
