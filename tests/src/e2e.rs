@@ -24,6 +24,6 @@ pub(crate) async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-fn is_long() -> bool {
+pub(crate) fn is_long() -> bool {
     std::env::var("SPANDREL_LONG").is_ok_and(|value| value == "1")
 }

@@ -5,6 +5,7 @@
 
 mod documents;
 mod http;
+mod load;
 mod raw;
 mod tcp;
 mod ws;
@@ -24,6 +25,9 @@ const SERVED_WITHIN: Duration = Duration::from_secs(1);
 const GROWTH_MAX_KIB: u64 = 64 << 10;
 /// What may remain of all of them, in KiB.
 const REST_MAX_KIB: u64 = 16 << 10;
+
+/// What the server may ever have, whatever is done to it, in MiB.
+const PEAK_MAX_MIB: u64 = 256;
 
 /// The server under attack, and the client that must not notice.
 struct Victim {
@@ -79,6 +83,9 @@ impl Victim {
             );
             sleep(Duration::from_millis(20)).await;
         }
+        let peak = self.server.peak_kib() >> 10;
+        println!("{peak} MiB at most");
+        assert!(peak <= PEAK_MAX_MIB, "{peak} MiB");
         assert!(!self.server.log().contains("panicked"), "{}", self.server.log());
     }
 }
