@@ -7,6 +7,8 @@ mod layers;
 mod replay;
 mod seal;
 mod sign;
+#[cfg(test)]
+mod testing;
 
 pub use error::{AuthFailure, AuthRefusal, LayerError};
 pub use key_id::{KeyId, KeyIdError};

@@ -198,3 +198,6 @@ fn read_string(text: &str) -> Option<(&str, &str)> {
 fn skip_space(text: &str) -> &str {
     text.trim_start_matches([' ', '\t', '\r', '\n'])
 }
+
+#[cfg(test)]
+mod tests;
