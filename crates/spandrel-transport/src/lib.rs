@@ -39,7 +39,11 @@ mod mem;
 mod peer;
 mod registry;
 mod serve;
+mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+mod tls_error;
 mod transport;
 
 pub mod conformance;
@@ -54,5 +58,9 @@ pub use peer::Peer;
 pub use registry::Registry;
 pub use serve::serve;
 pub use spandrel_wire::{Batch, Bytes, Close, Codec, Endpoint, Frame, Kind, Limits, WireError};
+pub use stream::{Admission, BoxStream, ByteStream, Held, Slot, farewell};
 pub use tcp::TcpTransport;
+#[cfg(feature = "tls")]
+pub use tls::{Fingerprint, TlsClient, TlsServer, TlsWarning};
+pub use tls_error::TlsError;
 pub use transport::{Incoming, Listener, Transport};
