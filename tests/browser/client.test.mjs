@@ -2,10 +2,8 @@
 //
 //     node --test client.test.mjs
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { beforeEach, test } from 'node:test';
-
-const WEB = new URL('../../crates/spandrel-download-service/web/', import.meta.url);
+import { load } from './modules.mjs';
 
 /** A clock that stands still until it is told. */
 const clock = { now: 0, next: 1, timers: new Map() };
@@ -73,13 +71,7 @@ Object.assign(globalThis, {
   stubInterval: (run, delay) => later(run, delay, true),
   stubClear: (id) => clock.timers.delete(id),
 });
-/** A module and all it imports as a data address, because Node takes a bare .js file for CommonJS. */
-async function address(name) {
-  let source = await readFile(new URL(name, WEB), 'utf8');
-  for (const [whole, file] of source.matchAll(/(?<=^(?:import|export|\}) .*)from '\.\/(\w+\.js)'/gm)) source = source.replace(whole, `from '${await address(file)}'`);
-  return `data:text/javascript;base64,${Buffer.from(stubs + source).toString('base64')}`;
-}
-const { DownloadClient, LIMITS } = await import(await address('client.js'));
+const { DownloadClient, LIMITS } = await load('client.js', stubs);
 
 let client;
 let heard;
@@ -238,6 +230,19 @@ test('it answers pings, and asks for a sign of life when there is none', async (
   assert.ok(Socket.last.sent.some((message) => message.event === 'connection:health' && message.data.kind === 'ping'));
 });
 
+test('in the background, where timers run once a minute, a living connection is kept', async () => {
+  client.connect();
+  await Socket.last.hello();
+  for (let minute = 0; minute < 5; minute += 1) {
+    clock.now += 60000; // no timer ran
+    for (const timer of clock.timers.values()) timer.at = Math.max(timer.at, clock.now);
+    await pass(0);
+    await Socket.last.says('connection:health', { kind: 'pong' }, Socket.last.sent.at(-1).requestId);
+  }
+  assert.equal(Socket.all.length, 1);
+  assert.equal(Socket.last.closedWith, undefined);
+});
+
 test('a silent connection is given up after interval and timeout', async () => {
   client.connect();
   await Socket.last.hello();
@@ -252,4 +257,145 @@ test('a server that never says hello is given up too', async () => {
   client.connect();
   await pass(20001);
   assert.equal(Socket.all[0].closedWith, 4408);
+});
+
+test('what was said before the end is told before the end', async () => {
+  client.connect();
+  await Socket.last.hello();
+  Socket.last.says('system:error', { code: 'SHUTTING_DOWN', message: 'm', recoverable: true });
+  await Socket.last.drop(1001);
+  assert.deepEqual(heard.map(([name]) => name).slice(-2), ['system-error', 'connection']);
+});
+
+test('calls that wait are rejected when it gives up, and when it is closed', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const refused = assert.rejects(client.request(ASK), (error) => error.code === 'AUTH_INVALID' && !error.recoverable);
+  await Socket.last.drop(4401);
+  await refused;
+  const lost = assert.rejects(client.pause('dl_1'), (error) => error.code === 'NETWORK_ERROR' && error.recoverable);
+  client.close();
+  await lost;
+});
+
+test('after close nothing is told any more, and what was sent still goes out', async () => {
+  client.connect();
+  await Socket.last.hello();
+  client.status().catch(() => {});
+  client.close();
+  const told = heard.length;
+  await Socket.last.says('system:error', { code: 'INTERNAL', message: 'm', recoverable: true });
+  await Socket.last.drop(1000);
+  assert.deepEqual(Socket.last.sent.map(({ event }) => event), ['status:check']);
+  assert.deepEqual([Socket.last.closedWith, heard.length], [1000, told]);
+});
+
+test('one call over the bound is refused at once, also one that is too big', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const calls = Array.from({ length: LIMITS.pendingMax }, () => client.status());
+  await assert.rejects(client.status(), (error) => error.code === 'OVERLOADED' && error.recoverable);
+  await assert.rejects(client.request(ASK, 'x'.repeat(3)), (error) => error.code === 'OVERLOADED');
+  client.close();
+  for (const call of calls) await assert.rejects(call);
+  const big = { ...ASK, searchParams: { ...ASK.searchParams, dataset: 'x'.repeat(LIMITS.messageBytesMax) } };
+  await assert.rejects(client.request(big), (error) => error.code === 'LIMIT_EXCEEDED');
+});
+
+test('one job over the bound is not followed', async () => {
+  for (let i = 0; i < LIMITS.followedMax; i += 1) client.followed.add(`dl_${i}`);
+  await assert.rejects(client.attach('dl_more'), (error) => error.code === 'OVERLOADED');
+  assert.equal(client.followed.size, LIMITS.followedMax);
+});
+
+test('a request id that waits already is not taken twice', async () => {
+  client.connect();
+  const first = client.request(ASK, 'r-1');
+  await assert.rejects(client.request(ASK, 'r-1'), (error) => error.code === 'REQUEST_ID_CONFLICT');
+  client.close();
+  await assert.rejects(first);
+});
+
+test('messages go out no faster than a server takes them', async () => {
+  client.connect();
+  await Socket.last.hello();
+  for (let i = 0; i < 200; i += 1) client.status().catch(() => {});
+  await settled();
+  assert.equal(Socket.last.sent.length, 150);
+  await pass(500);
+  const sent = Socket.last.sent.length;
+  assert.ok(sent > 150 && sent <= 192, `${sent} after half a second`);
+  await pass(500);
+  assert.equal(Socket.last.sent.filter(({ event }) => event === 'status:check').length, 200);
+});
+
+test('nothing a server says makes it throw or forget', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const waiting = client.status();
+  await settled();
+  const [{ requestId }] = Socket.last.sent;
+  const faults = [];
+  const fault = (error) => faults.push(error);
+  process.on('unhandledRejection', fault);
+  for (const text of ['', '{', 'null', '[]', '7', '"x"', '{}', '{"event":5}', '{"event":"download:start","data":null,"requestId":"r"}', '\u0000', '\ufeff{}', `[${'['.repeat(2000)}`]) {
+    await Socket.last.sends(text);
+  }
+  const odd = [{}, [], [null, 1, 'x', {}], { downloadId: 7 }, { downloadId: 'dl_1', files: 5 }, { activeDownloads: [null] }, { activeDownloads: { a: {} } }, { code: 7, message: {}, retryAfter: 'x' }];
+  for (const event of ['connection:health', 'download:start', 'download:progress', 'download:complete', 'download:error', 'status:update', 'system:error', 'download:request', 'nobody:knows', '__proto__']) {
+    for (const data of odd) await Socket.last.says(event, data, 'srv-7');
+  }
+  await Socket.last.says('connection:health', { kind: 'hello', heartbeatIntervalMs: -1, heartbeatTimeoutMs: 'x', maxMessageBytes: null });
+  await settled();
+  process.off('unhandledRejection', fault);
+  assert.deepEqual(faults, []);
+  await Socket.last.says('status:update', { activeDownloads: {} }, requestId);
+  assert.deepEqual(await waiting, { activeDownloads: {} });
+  assert.equal(Socket.last.closedWith, undefined);
+});
+
+test('an answer that cannot be read rejects its call', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const asked = assert.rejects(client.request(ASK, 'r-1'), (error) => error.code === 'INVALID_RESPONSE');
+  await Socket.last.says('download:start', { downloadId: 7 }, 'r-1');
+  await asked;
+});
+
+test('a wait no clock can hold is cut to an hour', async () => {
+  client.connect();
+  await Socket.last.hello();
+  await Socket.last.says('system:error', { code: 'SHUTTING_DOWN', message: 'm', recoverable: true, retryAfter: 1e300 });
+  await Socket.last.drop(1001);
+  assert.deepEqual(waits(), [LIMITS.waitMsMax]);
+});
+
+test('a message over the limit, or a binary frame on a connection of text, ends it', async () => {
+  for (const [frame, code] of [['x'.repeat(LIMITS.messageBytesMax + 1), 1009], [new ArrayBuffer(4), 1003]]) {
+    heard.length = 0;
+    client.connect();
+    await Socket.last.hello();
+    await Socket.last.sends(frame);
+    assert.deepEqual(heard.at(-1), ['connection:failed', { code, reason: heard.at(-1)[1].reason }]);
+    assert.equal(Socket.last.closedWith, 4000, 'a page may not send the code itself');
+  }
+});
+
+test('options that contradict each other are refused at once', () => {
+  const secret = new Uint8Array(32);
+  for (const options of [{ seal: true }, { signed: true }, { key: { id: 'k1', secret }, signed: false }, { key: { id: 'k 1', secret } },
+    { key: { id: '', secret } }, { key: { id: 'k1', secret: new Uint8Array(31) } }, { key: { id: 'k1', secret: 'x'.repeat(43) } }]) {
+    assert.throws(() => new DownloadClient(options), TypeError, JSON.stringify(options));
+  }
+});
+
+test('a page that may not use WebCrypto is told so, but only when it wants a key', () => {
+  const own = Object.getOwnPropertyDescriptor(globalThis, 'crypto');
+  Object.defineProperty(globalThis, 'crypto', { value: { getRandomValues: (bytes) => bytes }, configurable: true });
+  try {
+    assert.throws(() => new DownloadClient({ key: { id: 'k1', secret: new Uint8Array(32) } }), (error) => error.code === 'INSECURE_CONTEXT' && error.message.includes('https'));
+    new DownloadClient();
+  } finally {
+    Object.defineProperty(globalThis, 'crypto', own);
+  }
 });

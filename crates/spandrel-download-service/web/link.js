@@ -228,11 +228,14 @@ export class Link {
 
   /** Waits until one more message fits the rate a server grants. */
   async #pace() {
-    const now = performance.now();
-    this.#tokens = Math.min(SEND_BURST, this.#tokens + ((now - this.#pacedAt) * SEND_PER_S) / 1000);
-    this.#pacedAt = now;
-    if (this.#tokens < 1) await new Promise((resolve) => { setTimeout(resolve, 1000 / SEND_PER_S); });
-    this.#tokens = Math.max(0, this.#tokens - 1);
+    for (;;) {
+      const now = performance.now();
+      this.#tokens = Math.min(SEND_BURST, this.#tokens + ((now - this.#pacedAt) * SEND_PER_S) / 1000);
+      this.#pacedAt = now;
+      if (this.#tokens >= 1) break;
+      await new Promise((resolve) => { setTimeout(resolve, 1000 / SEND_PER_S); });
+    }
+    this.#tokens -= 1;
   }
 
   /** @param {string | ArrayBuffer} frame */
