@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use spandrel_download_service::Service;
-use spandrel_download_service::spandrel_transport::{
-    Link, Listener, TcpTransport, TlsServer, Transport as _,
-};
+use spandrel_download_service::spandrel_transport::{Link, Listener, TlsServer, Transport as _};
+
+use spandrel_transport_tcp::TcpTransport;
 
 use crate::config::{Certificate, Config};
 
