@@ -1,6 +1,7 @@
 //! Byte streams below a link: erased, admitted at a door, ended so that the last words arrive.
 
 mod admission;
+mod door;
 
 use std::{io, time::Duration};
 
@@ -11,6 +12,7 @@ use tokio::{
 };
 
 pub use admission::{Admission, Held, Slot};
+pub use door::{Door, Sockets};
 
 /// Anything bytes flow through in both directions: a socket, a pipe, TLS over either.
 pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}

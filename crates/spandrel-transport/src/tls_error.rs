@@ -58,6 +58,12 @@ pub enum TlsError {
     /// The trust store of this machine cannot be used.
     #[error("cannot use the trusted certificates of this machine: {0}; name a file of certificates to trust")]
     Platform(String),
+    /// A transport that only dials was asked to listen.
+    #[error("no certificate to listen with: give the transport one")]
+    NoCertificate,
+    /// A transport that only listens was asked to dial.
+    #[error("nothing said whom to trust when dialling: give the transport a TLS client")]
+    NoTrust,
     /// The server's certificate is not trusted. Nothing was sent to it.
     #[error(
         "certificate of {name} is not trusted: {reason}; trust its issuer with a certificate file, or pin its fingerprint"
