@@ -107,9 +107,13 @@ impl Client {
         }
     }
 
+    /// The session tells a fresh address, and knows keys, which HTTP does not; HTTP where the session is gone.
     async fn fresh_url(&self, id: DownloadId, file: &FileInfo) -> Result<String, ClientError> {
-        let status = self.http.download(id).await?;
-        let found = status.files.into_iter().find(|f| f.index == file.index);
+        let status = match self.status_of(id).await {
+            Err(ClientError::ConnectionFailed(_)) => Some(self.http.download(id).await?),
+            status => status?,
+        };
+        let found = status.into_iter().flat_map(|s| s.files).find(|f| f.index == file.index);
         Ok(found.map_or_else(|| file.url.clone(), |f| f.url))
     }
 

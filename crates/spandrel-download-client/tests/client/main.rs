@@ -6,7 +6,11 @@
     reason = "a panic in a helper fails its test, as it should"
 )]
 
+mod reconnect;
+mod secure;
 mod server;
+mod stage;
+mod storm;
 
 use std::path::Path;
 use std::time::Duration;

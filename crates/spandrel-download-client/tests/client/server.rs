@@ -202,7 +202,7 @@ pub(crate) fn health() -> SystemHealth {
     SystemHealth::of(vec![check], 0, 0, 0)
 }
 
-fn session(state: JobState) -> SessionState {
+pub(crate) fn session(state: JobState) -> SessionState {
     let status = DownloadStatus {
         download_id: id(),
         request_id: RequestId::parse("job").unwrap(),
