@@ -7,6 +7,11 @@ mod layers;
 mod replay;
 mod seal;
 mod sign;
+#[cfg(test)]
+mod testing;
+
+pub(crate) use deflate::{Size, deflate, inflate};
+pub(crate) use seal::{read_json, write_json};
 
 pub use error::{AuthFailure, AuthRefusal, LayerError};
 pub use key_id::{KeyId, KeyIdError};

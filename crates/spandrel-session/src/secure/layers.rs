@@ -7,7 +7,7 @@ use spandrel_wire::{Close, Frame, WallMillis};
 
 use super::{
     AuthFailure, AuthRefusal, Freshness, KeyId, LayerError, ReplayError, SealForm, SealKeys, Side,
-    deflate::{DEFLATE_BYTES_MIN, deflate, inflate},
+    deflate::{DEFLATE_BYTES_MIN, Size, deflate, inflate},
     seal::Sealer,
     sign::{find_tail, sign_message, verify_message},
 };
@@ -385,7 +385,8 @@ fn plaintext(text: &str, deflates: bool) -> Vec<u8> {
     buffer.resize(Sealer::TEXT_AT, 0);
     let is_json = text.starts_with('{');
     let worth = deflates && (text.len() >= DEFLATE_BYTES_MIN || !is_json);
-    if !(worth && deflate(text.as_bytes(), &mut buffer, is_json)) {
+    let size = if is_json { Size::MustShrink } else { Size::MayGrow };
+    if !(worth && deflate(text.as_bytes(), &mut buffer, size)) {
         buffer.extend_from_slice(text.as_bytes());
     }
     buffer
@@ -393,7 +394,8 @@ fn plaintext(text: &str, deflates: bool) -> Vec<u8> {
 
 fn plain_frame(text: String, deflates: bool) -> Frame {
     let mut stream = Vec::new();
-    if deflates && text.len() >= DEFLATE_BYTES_MIN && deflate(text.as_bytes(), &mut stream, true) {
+    if deflates && text.len() >= DEFLATE_BYTES_MIN && deflate(text.as_bytes(), &mut stream, Size::MustShrink)
+    {
         return Frame::binary(stream);
     }
     Frame::text(text)
@@ -406,3 +408,6 @@ const fn bounded(len: usize, max: usize) -> Result<(), LayerError> {
 fn into_text(bytes: Vec<u8>) -> Result<String, LayerError> {
     String::from_utf8(bytes).map_err(|_| LayerError::Utf8)
 }
+
+#[cfg(test)]
+mod tests;

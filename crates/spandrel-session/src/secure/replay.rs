@@ -148,3 +148,79 @@ impl Generation {
         self.seen.get(kid).is_some_and(|nonces| nonces.contains(nonce))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: u64 = 60_000;
+
+    fn kid(text: &str) -> KeyId {
+        KeyId::new(text).expect("a key id")
+    }
+
+    fn nonce(n: usize) -> [u8; 16] {
+        (n as u128).to_le_bytes()
+    }
+
+    #[test]
+    fn a_nonce_passes_once_for_at_least_the_window_and_for_each_key() {
+        let mut cache = ReplayCache::new(ReplayLimits::default());
+        let mut admit = |at, key: &str| cache.admit(Millis::new(at), &kid(key), &nonce(1));
+        assert_eq!(admit(5, "k1"), Ok(()));
+        assert_eq!(admit(5, "k1"), Err(ReplayError::Seen));
+        assert_eq!(admit(6, "k2"), Ok(()), "another key has its own");
+        assert_eq!(admit(5 + WINDOW, "k1"), Err(ReplayError::Seen));
+        assert_eq!(admit(0, "k1"), Err(ReplayError::Seen), "time going back forgets nothing");
+        assert_eq!(admit(5 + WINDOW + WINDOW / 4, "k1"), Ok(()), "a quarter longer at most");
+        assert!(!cache.is_empty());
+    }
+
+    #[test]
+    fn one_over_the_limit_is_told_when_to_come_back() {
+        let mut cache = ReplayCache::new(ReplayLimits { nonces_max: 3, ..ReplayLimits::default() });
+        let mut admit = |at, n| cache.admit(Millis::new(at), &kid("k1"), &nonce(n));
+        assert!([(0, 1), (10, 2), (20_000, 3)].into_iter().all(|(at, n)| admit(at, n).is_ok()));
+        assert_eq!(admit(20_000, 4), Err(ReplayError::Full { retry_after_ms: 55_000 }));
+        assert_eq!(admit(20_000, 1), Err(ReplayError::Seen), "nothing was put out for it");
+        assert_eq!(admit(74_999, 4), Err(ReplayError::Full { retry_after_ms: 1 }));
+        assert_eq!(admit(75_000, 4), Ok(()));
+        assert_eq!(cache.len(), 2, "the two oldest went together");
+    }
+
+    #[test]
+    fn a_million_are_held_and_all_are_forgotten() {
+        let limits = ReplayLimits::default();
+        let mut cache = ReplayCache::new(limits);
+        for n in 0..limits.nonces_max {
+            assert_eq!(cache.admit(Millis::new(n as u64 / 20), &kid("k1"), &nonce(n)), Ok(()));
+        }
+        let now = limits.nonces_max as u64 / 20;
+        assert!(matches!(
+            cache.admit(Millis::new(now), &kid("k1"), &nonce(usize::MAX)),
+            Err(ReplayError::Full { .. })
+        ));
+        let slots: usize =
+            cache.generations.iter().flat_map(|g| g.seen.values()).map(HashSet::capacity).sum();
+        assert!(slots <= 2 * limits.nonces_max, "{slots} slots");
+        assert_eq!(cache.admit(Millis::new(now + 75_000), &kid("k1"), &nonce(0)), Ok(()));
+        assert_eq!((cache.len(), cache.generations.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_nonce_is_held_as_long_as_its_timestamp_can_stay_fresh() {
+        for (freshness_ms, want) in [(0, 60_000), (30_000, 60_000), (30_001, 60_002), (u64::MAX, u64::MAX)] {
+            assert_eq!(ReplayLimits::for_freshness(freshness_ms).window_ms, want);
+        }
+        // Signed by a clock 30 s ahead, replayed at the last moment at which it is still fresh.
+        let freshness = super::super::Freshness::default();
+        let mut cache = ReplayCache::new(ReplayLimits::for_freshness(freshness.window_ms));
+        let stamp = 1_000_000 + freshness.window_ms;
+        let admit = |cache: &mut ReplayCache, wall: u64| {
+            freshness.check(spandrel_wire::WallMillis::new(wall), stamp).expect("fresh");
+            cache.admit(Millis::new(wall), &kid("k1"), &nonce(1))
+        };
+        assert_eq!(admit(&mut cache, stamp - freshness.window_ms), Ok(()));
+        assert_eq!(admit(&mut cache, stamp + freshness.window_ms), Err(ReplayError::Seen));
+    }
+}

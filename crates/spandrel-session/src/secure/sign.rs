@@ -164,3 +164,6 @@ fn read_timestamp(text: &str) -> Option<u64> {
     let leading_zero = text.len() > 1 && text.starts_with('0');
     if digits && !leading_zero { text.parse().ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests;
