@@ -274,7 +274,11 @@ mod tests {
                 r#"{ "datasets": [], "tls": { "cert": "a", "key": "b", "selfSigned": true } }"#,
                 "tls is either",
             ),
-            ("small", r#"{ "datasets": [], "limits": { "maxMessageBytes": 100 } }"#, "maxMessageBytes is under"),
+            (
+                "small",
+                r#"{ "datasets": [], "limits": { "maxMessageBytes": 100 } }"#,
+                "maxMessageBytes is under",
+            ),
             ("deep", r#"{ "datasets": [], "limits": { "maxFilterDepth": 99 } }"#, "maxFilterDepth is over"),
             ("zero", r#"{ "datasets": [], "limits": { "maxActive": 0 } }"#, "limits.maxActive is 0"),
             ("zero", r#"{ "datasets": [], "heartbeat": { "intervalMs": 0 } }"#, "heartbeat.intervalMs is 0"),
@@ -304,15 +308,24 @@ mod tests {
         Config::parse(text, false).unwrap().bound(&mut service);
         let (sessions, protocol) = (&service.sessions, &service.sessions.protocol);
         let (jobs, limits, retention) = (&service.jobs, &service.limits, &service.retention);
-        assert_eq!((protocol.message_bytes_max, limits.connections_max, sessions.attachments_max), (5001, 2, 3));
+        assert_eq!(
+            (protocol.message_bytes_max, limits.connections_max, sessions.attachments_max),
+            (5001, 2, 3)
+        );
         assert_eq!((sessions.messages_per_s, sessions.message_burst, sessions.outbound_bytes_max), (4, 5, 6));
         assert_eq!((sessions.outbound_over_ms, jobs.max_active, jobs.max_active_per_principal), (7, 8, 9));
         assert_eq!((jobs.max_queued, jobs.max_parts, limits.sort_rows_max), (0, 11, Some(12)));
         assert_eq!((jobs.retries_max, jobs.retry_delay_ms, limits.source_timeout_ms), (0, 14, 15));
         assert_eq!((limits.free_bytes_min, limits.nonces_max, protocol.filter_depth_max), (Some(0), 17, 18));
-        assert_eq!((protocol.filter_leaves_max, protocol.group_entries_max, protocol.in_values_max), (19, 20, 21));
+        assert_eq!(
+            (protocol.filter_leaves_max, protocol.group_entries_max, protocol.in_values_max),
+            (19, 20, 21)
+        );
         assert_eq!((protocol.filter_value_bytes_max, sessions.heartbeat_interval_ms), (22, 23));
-        assert_eq!((sessions.heartbeat_timeout_ms, retention.file_ttl_ms, retention.record_ttl_ms), (24, 25, 26));
+        assert_eq!(
+            (sessions.heartbeat_timeout_ms, retention.file_ttl_ms, retention.record_ttl_ms),
+            (24, 25, 26)
+        );
         assert_eq!((retention.paused_ttl_ms, service.url_ttl_ms, service.auth_window_ms), (27, 28, 7));
         assert!(service.formula_guard);
     }

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
+use crate::memory::Watched;
 
 mod doors;
 
@@ -66,7 +67,7 @@ impl From<String> for Stop {
 }
 
 /// Serves until a signal comes.
-pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Stop> {
+pub(crate) async fn serve(args: ServeArgs, watched: &Watched) -> Result<ExitCode, Stop> {
     let config = match (&args.config, &args.data) {
         (Some(path), _) => Config::read(path).map_err(Stop::Configuration)?,
         (None, Some(data)) => Config::of_data(data)?,
@@ -84,11 +85,11 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Stop> {
     config.state_dir = args.state_dir.unwrap_or(config.state_dir);
     config.public_base_url = args.public_base_url.or(config.public_base_url);
     doors::warn_of_readable_secrets(&config, args.config.as_ref());
-    Ok(run(config, args.config, "Serving").await?)
+    Ok(run(config, args.config, watched, "Serving").await?)
 }
 
 /// Serves the bundled data set.
-pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, Stop> {
+pub(crate) async fn demo(args: DemoArgs, watched: &Watched) -> Result<ExitCode, Stop> {
     let temporary = std::env::temp_dir().join(format!("spandrel-demo-{}", std::process::id()));
     let state_dir = args.state_dir.clone().unwrap_or_else(|| temporary.clone());
     let failed = |e: std::io::Error| format!("{}: {e}", state_dir.display());
@@ -98,7 +99,7 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, Stop> {
     let mut config = Config::of_data(&data)?;
     config.listen = args.listen;
     config.state_dir = state_dir;
-    let ended = run(config, None, "Flights from New York, 2013:").await;
+    let ended = run(config, None, watched, "Flights from New York, 2013:").await;
     if args.state_dir.is_none() {
         let _ = std::fs::remove_dir_all(&temporary);
     }
@@ -117,7 +118,12 @@ fn announce(text: &str, is_quiet: bool) {
     };
 }
 
-async fn run(config: Config, path: Option<PathBuf>, greeting: &str) -> Result<ExitCode, String> {
+async fn run(
+    config: Config,
+    path: Option<PathBuf>,
+    watched: &Watched,
+    greeting: &str,
+) -> Result<ExitCode, String> {
     let failed = |e: std::io::Error| format!("listen {}: {e}", config.listen);
     let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -130,6 +136,7 @@ async fn run(config: Config, path: Option<PathBuf>, greeting: &str) -> Result<Ex
         tokio::task::spawn_blocking(move || open(&config, address, ring, tls)).await
     };
     let service = opened.map_err(|e| e.to_string())??;
+    let _ = watched.set(service.clone());
     let tcp = doors::tcp(&config, &service, tls.clone()).await?;
     let parent = doors::parent(&config, &service).await?;
     tracing::info!(%address, "serving");

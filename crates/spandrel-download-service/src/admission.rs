@@ -72,7 +72,8 @@ pub(crate) fn admit(
     let real = inner.config.auth.key(&kid, inner.now().wall_ms);
     let key = real.as_ref().unwrap_or(&decoy);
     // With another proof at hand, and without the need of one, messages inside a seal need no signature.
-    let signing = if needs_key && (is_open || known.is_some()) { Signing::IfPeerDoes } else { Signing::Required };
+    let signing =
+        if needs_key && (is_open || known.is_some()) { Signing::IfPeerDoes } else { Signing::Required };
     let signer = Signer { kid, key: key.signing().clone(), mode: signing };
     let (seal, server_nonce) = match client_nonce {
         None => (None, None),

@@ -56,9 +56,9 @@ pub use error::ServiceError;
 pub use keyring::{AuthMode, Bearer, CREDENTIALS_MAX, Keyring};
 pub use service::Service;
 pub use spandrel_download::Limits as SessionLimits;
-pub use spandrel_transport;
 pub use spandrel_jobs::{Limits as JobLimits, Principal, Retention};
 pub use spandrel_session::KeyId;
+pub use spandrel_transport;
 
 /// The HTTP side as an OpenAPI 3.1 document.
 pub const OPENAPI: &str = include_str!("openapi.json");

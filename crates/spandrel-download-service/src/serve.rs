@@ -70,7 +70,8 @@ impl Service {
                 request.extensions_mut().insert(ConnectInfo(address));
                 router.clone().call(request)
             });
-            let (stopping, builder, tls) = (inner.stopping.clone(), builder.clone(), inner.config.tls.clone());
+            let (stopping, builder, tls) =
+                (inner.stopping.clone(), builder.clone(), inner.config.tls.clone());
             inner.tasks.spawn(async move {
                 let _slot = slot;
                 let Some(stream) = secured(tls, stream).await else { return };

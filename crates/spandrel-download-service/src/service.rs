@@ -42,6 +42,7 @@ pub(crate) struct Inner {
     /// Turns for work on blocking threads, so that downloads of files always find one.
     pub(crate) turns: Semaphore,
     pub(crate) connections: AtomicUsize,
+    pub(crate) ended: AtomicU64,
     pub(crate) sessions: AtomicU64,
     /// Nonces of signed messages, of all connections.
     pub(crate) replays: Mutex<ReplayCache>,
@@ -102,13 +103,17 @@ impl Service {
             waits: Semaphore::new(config.limits.waits_max),
             turns: Semaphore::new(config.limits.commands_max.max(1)),
             connections: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
             sessions: AtomicU64::new(1),
             replays: Mutex::new(ReplayCache::new(ReplayLimits {
                 nonces_max: config.limits.nonces_max,
                 ..ReplayLimits::for_freshness(config.auth_window_ms)
             })),
             // What was signed before this process began may have been seen by the one before.
-            freshness: Freshness { window_ms: config.auth_window_ms, since: WallMillis::new(jobs.now().wall_ms) },
+            freshness: Freshness {
+                window_ms: config.auth_window_ms,
+                since: WallMillis::new(jobs.now().wall_ms),
+            },
             decoy: derive(&secret, b"spandrel.download.v1", b"decoy"),
             rechecks: watch::Sender::new(()),
             stopping: CancellationToken::new(),
@@ -155,6 +160,11 @@ impl Service {
     /// Resolves when [`shut_down`](Self::shut_down) was called.
     pub async fn stopping(&self) {
         self.0.stopping.cancelled().await;
+    }
+
+    /// Message connections that have come and gone.
+    pub fn connections_ended(&self) -> u64 {
+        self.0.ended.load(Ordering::Relaxed)
     }
 
     /// How the server is.
@@ -280,6 +290,7 @@ pub(crate) struct Entered(Arc<Inner>);
 impl Drop for Entered {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -10,8 +10,8 @@ use spandrel_download_protocol::{
 };
 use spandrel_jobs::{Job, JobTable, Now};
 use spandrel_session::{
-    AuthFailure, BatchLimits, Batched, Batcher, Beat, Heartbeat, HeartbeatTimes, Millis, Rate, RateLimit, RefusalCounter,
-    RefusalLimit,
+    AuthFailure, BatchLimits, Batched, Batcher, Beat, Heartbeat, HeartbeatTimes, Millis, Rate, RateLimit,
+    RefusalCounter, RefusalLimit,
 };
 
 use crate::pair::read_pair;

@@ -46,7 +46,8 @@ struct Pair<'a> {
 /// [`Refusal`] with `MALFORMED_MESSAGE` when the line, or its value, is no JSON object; `INVALID_ENVELOPE` when `key` or
 /// `value` is missing or there twice, when `key` is not the message's event, and as [`parse_message`].
 pub fn read_pair<'a>(line: &'a str, limits: &Limits) -> Result<Message<'a>, Refusal> {
-    let refuse = |code, message: String| Refusal { error: ErrorResponse::new(code, message), request_id: None };
+    let refuse =
+        |code, message: String| Refusal { error: ErrorResponse::new(code, message), request_id: None };
     let malformed = |message: String| refuse(ErrorCode::MalformedMessage, message);
     let max = limits.message_bytes_max.saturating_add(PAIR_BYTES_MAX);
     if line.len() > max {
@@ -65,7 +66,8 @@ pub fn read_pair<'a>(line: &'a str, limits: &Limits) -> Result<Message<'a>, Refu
     })?;
     let message = parse_message(pair.value.get(), limits)?;
     if message.event_name != pair.key {
-        let error = ErrorResponse::new(ErrorCode::InvalidEnvelope, "key must be the event of the message in value");
+        let error =
+            ErrorResponse::new(ErrorCode::InvalidEnvelope, "key must be the event of the message in value");
         return Err(Refusal { error, request_id: Some(message.request_id) });
     }
     Ok(message)

@@ -95,9 +95,11 @@ impl Auth {
 
     pub(super) fn check(&self) -> Result<(), String> {
         if self.is_required() && !self.has_secrets() {
-            return Err("auth.mode is \"required\" but there are neither auth.keys nor auth.bearerTokens, so \
+            return Err(
+                "auth.mode is \"required\" but there are neither auth.keys nor auth.bearerTokens, so \
                         that nobody could come in"
-                .into());
+                    .into(),
+            );
         }
         self.keyring().map(|_| ())
     }
@@ -110,7 +112,9 @@ impl ConfiguredKey {
             return wrong("id is not 1 to 32 characters of A-Z a-z 0-9 _ -");
         };
         let Ok(secret) = SecretKey::from_base64url(&self.secret) else {
-            return wrong("secret is not 32 bytes as base64url: 43 characters of A-Z a-z 0-9 _ - without padding");
+            return wrong(
+                "secret is not 32 bytes as base64url: 43 characters of A-Z a-z 0-9 _ - without padding",
+            );
         };
         if self.not_before > self.not_after || self.not_after > NEVER_MS {
             return wrong("notBefore and notAfter are not milliseconds since 1970, one not after the other");
@@ -156,12 +160,18 @@ mod tests {
             ("short secret", key(r#""secret":"abc""#), "auth.keys[0].secret is not 32 bytes"),
             ("padded secret", key(&format!(r#""secret":"{SECRET}=""#)), "auth.keys[0].secret"),
             ("id", format!(r#"{{"keys":[{{"id":"a b","principal":"p",{secret}}}]}}"#), "auth.keys[0].id"),
-            ("principal", format!(r#"{{"keys":[{{"id":"a","principal":"",{secret}}}]}}"#), "auth.keys[0].principal"),
+            (
+                "principal",
+                format!(r#"{{"keys":[{{"id":"a","principal":"",{secret}}}]}}"#),
+                "auth.keys[0].principal",
+            ),
             ("life", key(&format!(r#"{secret},"notBefore":2,"notAfter":1"#)), "auth.keys[0].notBefore"),
             ("unknown", key(&format!(r#"{secret},"notafter":1"#)), "notafter"),
             (
                 "two of one id",
-                format!(r#"{{"keys":[{{"id":"a","principal":"p",{secret}}},{{"id":"a","principal":"p",{secret}}}]}}"#),
+                format!(
+                    r#"{{"keys":[{{"id":"a","principal":"p",{secret}}},{{"id":"a","principal":"p",{secret}}}]}}"#
+                ),
                 "two keys have the id a",
             ),
             (

@@ -89,7 +89,9 @@ impl Limits {
             return Err(format!("limits.{name} is 0, with which nothing would work; it is at least 1"));
         }
         if self.max_message_bytes.is_some_and(|n| n < MESSAGE_BYTES_MIN) {
-            return Err(format!("limits.maxMessageBytes is under {MESSAGE_BYTES_MIN}, with which no hello fits"));
+            return Err(format!(
+                "limits.maxMessageBytes is under {MESSAGE_BYTES_MIN}, with which no hello fits"
+            ));
         }
         if self.max_filter_depth.is_some_and(|n| n > FILTER_DEPTH_MAX) {
             return Err(format!("limits.maxFilterDepth is over {FILTER_DEPTH_MAX}: every level costs stack"));
@@ -131,7 +133,9 @@ impl Heartbeat {
     pub(super) fn check(&self) -> Result<(), String> {
         for (name, value) in [("intervalMs", self.interval_ms), ("timeoutMs", self.timeout_ms)] {
             if value == Some(0) {
-                return Err(format!("heartbeat.{name} is 0, with which nothing would work; it is at least 1"));
+                return Err(format!(
+                    "heartbeat.{name} is 0, with which nothing would work; it is at least 1"
+                ));
             }
         }
         Ok(())
