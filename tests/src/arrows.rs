@@ -16,6 +16,7 @@ const FLOORS: &[(u8, &[&str])] = &[
         &[
             "spandrel-transport",
             "spandrel-transport-ws",
+            "spandrel-transport-tcp",
             "spandrel-export-engine",
             "spandrel-source-parquet",
             "spandrel-http",

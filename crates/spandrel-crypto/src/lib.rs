@@ -33,11 +33,13 @@ mod error;
 pub mod fuzz;
 mod key;
 mod mac;
+mod seal;
 mod token;
 
-pub use base64url::{decode_base64url, decode_base64url_array, encode_base64url};
+pub use base64url::{decode_base64url, decode_base64url_array, encode_base64url, push_base64url};
 pub use digest::{DIGEST_LEN, hex, sha256};
 pub use error::CryptoError;
 pub use key::{KEY_LEN, SecretKey, derive};
 pub use mac::{HmacTag, TAG_LEN, sign, verify};
+pub use seal::{IV_LEN, SEAL_TAG_LEN, SealKey, SealTag};
 pub use token::{TOKEN_BYTES_MAX, Token};

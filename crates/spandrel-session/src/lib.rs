@@ -27,10 +27,16 @@ mod batcher;
 mod heartbeat;
 mod rate;
 mod refusals;
+mod secure;
 
 pub use backoff::{Backoff, BackoffPolicy, Retry};
 pub use batcher::{BatchLimits, Batched, Batcher};
 pub use heartbeat::{Beat, Heartbeat, HeartbeatTimes};
 pub use rate::{Rate, RateLimit};
 pub use refusals::{RefusalCounter, RefusalLimit};
-pub use spandrel_wire::Millis;
+pub use secure::{
+    AuthFailure, AuthRefusal, Direction, Entropy, Freshness, KeyId, KeyIdError, LayerError, Layers,
+    LayersConfig, ReplayCache, ReplayError, ReplayLimits, SealForm, SealKeys, Sealing, Side, Signed, Signer,
+    Signing, sign_message, signing_key, verify_message,
+};
+pub use spandrel_wire::{Close, Frame, Millis, WallMillis};

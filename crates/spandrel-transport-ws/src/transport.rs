@@ -1,4 +1,4 @@
-//! `ws://` over plain TCP.
+//! `ws://` over plain TCP, `wss://` over TLS.
 
 use std::{
     fmt, io,
@@ -11,28 +11,29 @@ use std::{
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use spandrel_transport::{
-    AcceptError, BoxFuture, DialError, Driver, Endpoint, Incoming, Limits, Link, ListenError, Listener, Peer,
-    Transport,
+    AcceptError, Admission, BoxFuture, BoxStream, ByteStream, DialError, Door, Driver, Endpoint, Incoming,
+    Limits, Link, ListenError, Listener, Peer, Security, Transport, farewell,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
 use tungstenite::handshake::server::write_response;
 
 use crate::{HandshakeError, Role, Upgrade, WsCodec, choose_first, handshake, upgrade::upgrade};
 
-type Admission = dyn Fn(&Peer) -> Result<(), StatusCode> + Send + Sync;
+type Admit = dyn Fn(&Peer) -> Result<(), StatusCode> + Send + Sync;
 
-/// Transport of scheme `ws`: dials and listens on plain TCP, both within
+/// Transport of scheme `ws`, or of `wss` when it is [secured](Self::with_security): dials and listens, both within
 /// [`handshake_ms`](Limits::handshake_ms). Cloning is cheap enough for one per client.
 #[derive(Clone, Default)]
 pub struct WsTransport {
     limits: Limits,
     subprotocols: Vec<String>,
     headers: HeaderMap,
-    admission: Option<Arc<Admission>>,
+    admit: Option<Arc<Admit>>,
+    security: Security,
+    admission: Option<Admission>,
 }
 
 impl WsTransport {
@@ -70,31 +71,69 @@ impl WsTransport {
         mut self,
         admit: impl Fn(&Peer) -> Result<(), StatusCode> + Send + Sync + 'static,
     ) -> Self {
-        self.admission = Some(Arc::new(admit));
+        self.admit = Some(Arc::new(admit));
         self
     }
 
-    /// Runs the server's handshake on a stream just accepted, within the deadline.
+    /// Puts TLS below all links: the scheme is `wss` then, and plain endpoints are refused. The handshake names
+    /// `http/1.1`.
+    #[must_use]
+    pub fn with_security(mut self, security: Security) -> Self {
+        self.security = security.with_alpn(&["http/1.1"]);
+        self
+    }
+
+    /// Counts the peers of its listeners here, together with those of other doors. By default each listener counts its
+    /// own, with the bounds of the limits.
+    #[must_use]
+    pub fn with_shared_admission(mut self, admission: Admission) -> Self {
+        self.admission = Some(admission);
+        self
+    }
+
+    /// Runs the server's handshake, that of TLS included, on a stream just accepted, within the deadline.
     ///
     /// # Errors
     ///
     /// When the peer is too slow or no WebSocket client; it is answered where HTTP allows it.
-    pub async fn accept_stream(
+    pub async fn accept_stream<S: ByteStream + 'static>(
         &self,
-        mut stream: TcpStream,
+        stream: S,
         address: Option<SocketAddr>,
     ) -> Result<Box<dyn Link>, AcceptError> {
         let after_ms = self.limits.handshake_ms;
-        let _ = stream.set_nodelay(true);
-        let shaken = timeout(Duration::from_millis(after_ms), self.handshake(&mut stream, address)).await;
-        let (peer, leftover) = shaken.map_err(|_| AcceptError::Timeout { after_ms })??;
+        let shaken = timeout(Duration::from_millis(after_ms), async {
+            let mut stream = self.security.accept(stream, &self.limits).await?;
+            let (mut peer, leftover) = self.handshake(&mut stream, address).await?;
+            self.mark(&mut peer);
+            Ok::<_, AcceptError>((stream, peer, leftover))
+        });
+        let (stream, peer, leftover) = shaken.await.map_err(|_| AcceptError::Timeout { after_ms })??;
         let codec = WsCodec::new(Role::Server, &self.limits);
         Ok(Box::new(Driver::with_leftover(stream, codec, peer, &self.limits, leftover)))
     }
 
+    fn mark(&self, peer: &mut Peer) {
+        peer.scheme = self.scheme();
+        peer.is_secure = self.security.is_on();
+    }
+
+    /// Takes an endpoint of its scheme apart: host, port, path, query.
+    fn place<'e>(&self, endpoint: &'e Endpoint) -> Option<Place<'e>> {
+        match endpoint {
+            Endpoint::Ws { host, port, path, query } if !self.security.is_on() => {
+                Some(Place { host, port: *port, path, query: query.as_deref() })
+            }
+            Endpoint::Wss { host, port, path, query } if self.security.is_on() => {
+                Some(Place { host, port: *port, path, query: query.as_deref() })
+            }
+            _ => None,
+        }
+    }
+
     async fn handshake(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut BoxStream,
         address: Option<SocketAddr>,
     ) -> Result<(Peer, BytesMut), AcceptError> {
         let (head, leftover) = match read_head(stream, &self.limits).await {
@@ -109,49 +148,44 @@ impl WsTransport {
             Ok(upgraded) => upgraded,
             Err(e) => return Err(self.refuse(stream, &e).await),
         };
-        if let Some(Err(status)) = self.admission.as_ref().map(|admit| admit(&peer)) {
+        if let Some(Err(status)) = self.admit.as_ref().map(|admit| admit(&peer)) {
             self.answer(stream, status, "not admitted").await;
             return Err(AcceptError::Handshake(format!("not admitted, answered {status}")));
         }
         let mut bytes = Vec::new();
         write_response(&mut bytes, &response).map_err(|e| AcceptError::Handshake(e.to_string()))?;
         stream.write_all(&bytes).await?;
+        stream.flush().await?;
         Ok((peer, leftover))
     }
 
-    async fn refuse(&self, stream: &mut TcpStream, error: &HandshakeError) -> AcceptError {
+    async fn refuse(&self, stream: &mut BoxStream, error: &HandshakeError) -> AcceptError {
         self.answer(stream, error.status(), &error.to_string()).await;
         AcceptError::Handshake(error.to_string())
     }
 
     /// Answers with a plain status and ends the stream so that the answer arrives.
-    async fn answer(&self, stream: &mut TcpStream, status: StatusCode, text: &str) {
+    async fn answer(&self, stream: &mut BoxStream, status: StatusCode, text: &str) {
         let extra = if status == StatusCode::UPGRADE_REQUIRED { "Sec-WebSocket-Version: 13\r\n" } else { "" };
         let answer = format!(
             "HTTP/1.1 {status}\r\n{extra}Connection: close\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{text}",
             text.len()
         );
-        let farewell = async {
-            stream.write_all(answer.as_bytes()).await?;
-            stream.shutdown().await?;
-            let mut rest = stream.take(self.limits.drain_bytes_max as u64);
-            tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
-        };
-        let _ = timeout(Duration::from_millis(self.limits.close_ms), farewell).await;
+        let _ = farewell(stream, answer.as_bytes(), &self.limits).await;
     }
 
     async fn dial_ws(&self, to: &Endpoint) -> Result<Box<dyn Link>, DialError> {
-        let Endpoint::Ws { host, port, path, query } = to else {
-            return Err(DialError::Unsupported { endpoint: to.to_string() });
-        };
-        let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
-        let _ = stream.set_nodelay(true);
-        let target = query.as_ref().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
-        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        let authority = if *port == 80 { bracketed } else { format!("{bracketed}:{port}") };
+        let unsupported = || DialError::Unsupported { endpoint: to.to_string() };
+        let Place { host, port, path, query } = self.place(to).ok_or_else(unsupported)?;
+        let (mut stream, address) = self.security.dial(host, port, &self.limits).await?;
+        let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let default_port = if self.security.is_on() { 443 } else { 80 };
+        let authority = if port == default_port { bracketed } else { format!("{bracketed}:{port}") };
         let dialled =
             handshake::Dialled::new(&authority, &target, &self.subprotocols, &self.headers).map_err(dial)?;
         stream.write_all(&dialled.request).await?;
+        stream.flush().await?;
         let (head, leftover) = match read_head(&mut stream, &self.limits).await {
             Ok(read) => read,
             Err(HeadError::Io(e)) => return Err(e.into()),
@@ -160,9 +194,10 @@ impl WsTransport {
         let response = handshake::parse_response(&head, &self.limits).map_err(dial)?;
         let mut peer = Peer::new("ws");
         peer.subprotocol = dialled.check(&response).map_err(dial)?;
-        peer.address = stream.peer_addr().ok();
-        peer.path.clone_from(path);
-        peer.query.clone_from(query);
+        self.mark(&mut peer);
+        peer.address = Some(address);
+        path.clone_into(&mut peer.path);
+        peer.query = query.map(str::to_owned);
         peer.offered.clone_from(&self.subprotocols);
         handshake::keep_headers(response.headers(), &mut peer);
         let codec = WsCodec::new(Role::Client, &self.limits);
@@ -172,7 +207,7 @@ impl WsTransport {
 
 impl Transport for WsTransport {
     fn scheme(&self) -> &'static str {
-        "ws"
+        if self.security.is_on() { "wss" } else { "ws" }
     }
 
     fn dial<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<Box<dyn Link>, DialError>> {
@@ -185,12 +220,13 @@ impl Transport for WsTransport {
 
     fn listen<'a>(&'a self, at: &'a Endpoint) -> BoxFuture<'a, Result<Box<dyn Listener>, ListenError>> {
         Box::pin(async move {
-            let Endpoint::Ws { host, port, .. } = at else {
-                return Err(ListenError::Unsupported { endpoint: at.to_string() });
-            };
-            let listener = TcpListener::bind((host.as_str(), *port)).await?;
-            let local = at.clone().with_port(listener.local_addr()?.port());
-            Ok(Box::new(WsListener { listener, local, transport: self.clone() }) as Box<dyn Listener>)
+            let unsupported = || ListenError::Unsupported { endpoint: at.to_string() };
+            let Place { host, port, .. } = self.place(at).ok_or_else(unsupported)?;
+            self.security.check_server()?;
+            let admission = self.admission.clone().unwrap_or_else(|| Admission::new(&self.limits));
+            let door = Door::bind(host, port, admission).await?;
+            let local = at.clone().with_port(door.local_addr()?.port());
+            Ok(Box::new(WsListener { door, local, transport: self.clone() }) as Box<dyn Listener>)
         })
     }
 }
@@ -201,15 +237,22 @@ impl fmt::Debug for WsTransport {
     }
 }
 
+struct Place<'e> {
+    host: &'e str,
+    port: u16,
+    path: &'e str,
+    query: Option<&'e str>,
+}
+
 struct WsListener {
-    listener: TcpListener,
+    door: Door,
     local: Endpoint,
     transport: WsTransport,
 }
 
 impl Listener for WsListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, AcceptError>> {
-        let (stream, address) = ready!(self.listener.poll_accept(cx))?;
+        let (stream, address) = ready!(self.door.poll_accept(cx));
         let transport = self.transport.clone();
         let handshake = async move { transport.accept_stream(stream, Some(address)).await };
         Poll::Ready(Ok(Incoming::new(Some(address), handshake)))
@@ -226,7 +269,7 @@ enum HeadError {
 }
 
 /// Reads up to the end of a head; returns it and the bytes that came after it.
-async fn read_head(stream: &mut TcpStream, limits: &Limits) -> Result<(BytesMut, BytesMut), HeadError> {
+async fn read_head(stream: &mut BoxStream, limits: &Limits) -> Result<(BytesMut, BytesMut), HeadError> {
     let (mut buf, mut searched) = (BytesMut::with_capacity(2048), 0);
     loop {
         match handshake::take_head(&mut buf, &mut searched, limits).map_err(HeadError::Wrong)? {

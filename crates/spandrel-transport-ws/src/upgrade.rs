@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use http::{HeaderValue, Request, Response, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use spandrel_transport::{Driver, Limits, Link, Peer};
+use spandrel_transport::{BoxStream, ByteStream, Driver, Limits, Link, Peer};
 use tokio::net::TcpStream;
 
 use crate::{HandshakeError, Role, WsCodec, handshake};
@@ -56,23 +56,35 @@ pub fn choose_first<S: AsRef<str>>(offered: &[String], supported: &[S]) -> Optio
 }
 
 /// Makes the server's end of a link from an upgraded connection (`hyper::upgrade::on(&mut request).await`). Bytes that came
-/// glued to the request are not lost. On plain TCP the socket is taken out of its HTTP wrapping.
+/// glued to the request are not lost. When hyper served a plain [`TcpStream`] or a [`BoxStream`], such as the one inside
+/// TLS, that stream is taken out of its HTTP wrapping; any other kind works too, wrapped. Whether the stream is secure
+/// only the caller knows: set [`Peer::is_secure`].
 #[must_use]
 pub fn accept_upgraded(upgraded: Upgraded, peer: Peer, limits: &Limits) -> Box<dyn Link> {
-    use hyper_util::server::conn::auto;
-
-    let codec = WsCodec::new(Role::Server, limits);
-    let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => return tcp(parts.io.into_inner(), &parts.read_buf, codec, peer, limits),
-        Err(upgraded) => upgraded,
+    let (stream, leftover) = match unwrapped::<TcpStream>(upgraded) {
+        Ok((tcp, leftover)) => {
+            let _ = tcp.set_nodelay(true);
+            (Box::new(tcp) as BoxStream, leftover)
+        }
+        Err(upgraded) => match unwrapped::<BoxStream>(upgraded) {
+            Ok(boxed) => boxed,
+            Err(upgraded) => (Box::new(TokioIo::new(upgraded)) as BoxStream, BytesMut::new()),
+        },
     };
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => tcp(parts.io.into_inner(), &parts.read_buf, codec, peer, limits),
-        Err(upgraded) => Box::new(Driver::new(TokioIo::new(upgraded), codec, peer, limits)),
-    }
+    let codec = WsCodec::new(Role::Server, limits);
+    Box::new(Driver::with_leftover(stream, codec, peer, limits, leftover))
 }
 
-fn tcp(stream: TcpStream, leftover: &[u8], codec: WsCodec, peer: Peer, limits: &Limits) -> Box<dyn Link> {
-    let _ = stream.set_nodelay(true);
-    Box::new(Driver::with_leftover(stream, codec, peer, limits, BytesMut::from(leftover)))
+/// Takes the stream out of its wrapping, with what was read and not used, if it is of this kind: served by hyper-util's
+/// choice between versions or by hyper's own HTTP/1 connection.
+fn unwrapped<S: ByteStream + 'static>(upgraded: Upgraded) -> Result<(S, BytesMut), Upgraded> {
+    use hyper_util::server::conn::auto;
+
+    match auto::upgrade::downcast::<TokioIo<S>>(upgraded) {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf.into())),
+        Err(upgraded) => {
+            let parts = upgraded.downcast::<TokioIo<S>>()?;
+            Ok((parts.io.into_inner(), parts.read_buf.into()))
+        }
+    }
 }

@@ -39,6 +39,8 @@ pub struct Driver<I, C> {
     answers: usize,
     stats: LinkStats,
     is_eof: bool,
+    /// The stream has bytes it may keep to itself until it is flushed, as TLS does.
+    is_unflushed: bool,
     /// The stream takes no more bytes; what was queued is lost.
     is_mute: bool,
     end: End,
@@ -101,6 +103,7 @@ where
             answers: 0,
             stats,
             is_eof: false,
+            is_unflushed: false,
             is_mute: false,
             end: End::Open,
             half: None,
@@ -190,8 +193,8 @@ where
         }
     }
 
-    /// Writes until nothing is left or the stream takes no more. A failed stream swallows the rest: reading will
-    /// tell how the link ended.
+    /// Writes and flushes until nothing is left or the stream takes no more. A failed stream swallows the rest: reading
+    /// will tell how the link ended.
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.out.is_empty() {
             match ready!(self.poll_write_once(cx)) {
@@ -199,16 +202,27 @@ where
                     self.out.advance(n);
                     self.answers = self.answers.min(self.out.len());
                     self.stats.bytes_out += n as u64;
+                    self.is_unflushed = true;
                 }
-                Err(_) => {
-                    self.is_mute = true;
-                    self.answers = 0;
-                    self.out.clear();
-                }
+                Err(_) => self.mute(),
             }
         }
         self.out.shrink();
+        if self.is_unflushed {
+            let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
+            self.is_unflushed = false;
+            if flushed.is_err() {
+                self.mute();
+            }
+        }
         Poll::Ready(())
+    }
+
+    fn mute(&mut self) {
+        self.is_mute = true;
+        self.is_unflushed = false;
+        self.answers = 0;
+        self.out.clear();
     }
 
     fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -363,10 +377,7 @@ where
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
         ready!(self.poll_write_out(cx));
-        if self.is_mute {
-            return Poll::Ready(Err(LinkError::Gone));
-        }
-        Pin::new(&mut self.io).poll_flush(cx).map_err(LinkError::from)
+        Poll::Ready(if self.is_mute { Err(LinkError::Gone) } else { Ok(()) })
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, why: &Close) -> Poll<Result<(), LinkError>> {

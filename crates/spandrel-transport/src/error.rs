@@ -4,6 +4,8 @@ use std::io;
 
 use spandrel_wire::{Close, WireError};
 
+use crate::TlsError;
+
 /// A link that cannot go on, or a frame that it refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +94,18 @@ pub enum DialError {
     /// The peer answered in a way that does not fit the protocol.
     #[error("handshake failed: {0}")]
     Handshake(String),
+    /// TLS says no.
+    #[error(transparent)]
+    Tls(TlsError),
+}
+
+impl From<TlsError> for DialError {
+    fn from(e: TlsError) -> Self {
+        match e {
+            TlsError::Timeout { after_ms } => Self::Timeout { after_ms },
+            e => Self::Tls(e),
+        }
+    }
 }
 
 /// An endpoint that could not be listened at.
@@ -107,6 +121,9 @@ pub enum ListenError {
     /// Somebody else listens there, or the network refused.
     #[error("cannot listen: {0}")]
     Io(#[from] io::Error),
+    /// There is no certificate to listen with.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A peer that could not be taken in. The listener lives on unless it says [`Closed`](Self::Closed).
@@ -128,4 +145,16 @@ pub enum AcceptError {
     /// What came was no proper handshake; the peer has been told where the protocol allows it.
     #[error("handshake failed: {0}")]
     Handshake(String),
+    /// TLS says no; the peer has been told with an alert.
+    #[error(transparent)]
+    Tls(TlsError),
+}
+
+impl From<TlsError> for AcceptError {
+    fn from(e: TlsError) -> Self {
+        match e {
+            TlsError::Timeout { after_ms } => Self::Timeout { after_ms },
+            e => Self::Tls(e),
+        }
+    }
 }

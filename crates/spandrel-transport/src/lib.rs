@@ -38,8 +38,12 @@ mod link;
 mod mem;
 mod peer;
 mod registry;
+mod security;
 mod serve;
-mod tcp;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
+mod tls_error;
 mod transport;
 
 pub mod conformance;
@@ -52,7 +56,11 @@ pub use link::{Link, LinkStats};
 pub use mem::{MemLink, MemTransport};
 pub use peer::Peer;
 pub use registry::Registry;
+pub use security::Security;
 pub use serve::serve;
 pub use spandrel_wire::{Batch, Bytes, Close, Codec, Endpoint, Frame, Kind, Limits, WireError};
-pub use tcp::TcpTransport;
+pub use stream::{Admission, BoxStream, ByteStream, Door, Held, Slot, Sockets, farewell};
+#[cfg(feature = "tls")]
+pub use tls::{Fingerprint, TlsClient, TlsServer, TlsWarning};
+pub use tls_error::TlsError;
 pub use transport::{Incoming, Listener, Transport};

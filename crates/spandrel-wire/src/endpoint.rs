@@ -21,6 +21,13 @@ pub enum Endpoint {
         /// Port; 0 asks a listener for any free one.
         port: u16,
     },
+    /// `tcps://host:port`: TCP inside TLS; `tls+tcp://` is read as the same.
+    Tcps {
+        /// Name or address; IPv6 without brackets.
+        host: String,
+        /// Port; 0 asks a listener for any free one.
+        port: u16,
+    },
     /// `ws://host[:port][/path][?query]`; the port defaults to 80.
     Ws {
         /// Name or address; IPv6 without brackets.
@@ -79,6 +86,7 @@ impl Endpoint {
     pub fn scheme(&self) -> &str {
         match self {
             Self::Tcp { .. } => "tcp",
+            Self::Tcps { .. } => "tcps",
             Self::Ws { .. } => "ws",
             Self::Wss { .. } => "wss",
             Self::Ipc { .. } => "ipc",
@@ -91,9 +99,10 @@ impl Endpoint {
     #[must_use]
     pub fn host_port(&self) -> Option<(&str, u16)> {
         match self {
-            Self::Tcp { host, port } | Self::Ws { host, port, .. } | Self::Wss { host, port, .. } => {
-                Some((host, *port))
-            }
+            Self::Tcp { host, port }
+            | Self::Tcps { host, port }
+            | Self::Ws { host, port, .. }
+            | Self::Wss { host, port, .. } => Some((host, *port)),
             _ => None,
         }
     }
@@ -101,7 +110,11 @@ impl Endpoint {
     /// Returns the same endpoint at another port, as a listener knows it once bound. Others stay as they are.
     #[must_use]
     pub fn with_port(mut self, new: u16) -> Self {
-        if let Self::Tcp { port, .. } | Self::Ws { port, .. } | Self::Wss { port, .. } = &mut self {
+        if let Self::Tcp { port, .. }
+        | Self::Tcps { port, .. }
+        | Self::Ws { port, .. }
+        | Self::Wss { port, .. } = &mut self
+        {
             *port = new;
         }
         self
@@ -122,7 +135,9 @@ impl FromStr for Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } => write!(f, "tcp://{}:{port}", Host(host)),
+            Self::Tcp { host, port } | Self::Tcps { host, port } => {
+                write!(f, "{}://{}:{port}", self.scheme(), Host(host))
+            }
             Self::Ws { host, port, path, query } | Self::Wss { host, port, path, query } => {
                 write!(f, "{}://{}:{port}{path}", self.scheme(), Host(host))?;
                 query.as_ref().map_or(Ok(()), |q| write!(f, "?{q}"))
@@ -158,10 +173,11 @@ fn parse(text: &str) -> Result<Endpoint, &'static str> {
         return Err("expected a scheme of letters, digits, + - and .");
     }
     match scheme.as_str() {
-        "tcp" => {
-            let authority = authority(rest)?;
-            let (host, port) = host_port(authority)?;
-            Ok(Endpoint::Tcp { host, port: port.ok_or("expected a port, as tcp://host:port")? })
+        "tcp" | "tcps" | "tls+tcp" => {
+            let (host, port) = host_port(authority(rest)?)?;
+            let port = port.ok_or("expected a port, as tcp://host:port")?;
+            let is_plain = scheme == "tcp";
+            Ok(if is_plain { Endpoint::Tcp { host, port } } else { Endpoint::Tcps { host, port } })
         }
         "ws" | "wss" => web(scheme == "wss", authority(rest)?),
         "ipc" => named(rest, "expected a path, as ipc:/run/x.sock").map(|path| Endpoint::Ipc { path }),
@@ -242,6 +258,8 @@ mod tests {
         for (text, printed) in [
             ("tcp://localhost:9000", "tcp://localhost:9000"),
             ("tcp://[::1]:0", "tcp://[::1]:0"),
+            ("tcps://h:1", "tcps://h:1"),
+            ("tls+tcp://[::1]:9", "tcps://[::1]:9"),
             ("ws://h", "ws://h:80/"),
             ("WSS://h/v1/ws?kid=a&cn=b", "wss://h:443/v1/ws?kid=a&cn=b"),
             ("ws://127.0.0.1:8080?x", "ws://127.0.0.1:8080/?x"),
@@ -264,6 +282,7 @@ mod tests {
             "tcp://host",
             "tcp://:1",
             "tcp://h:65536",
+            "tcps://h",
             "tcp://h:+1",
             "tcp://[::1:1",
             "tcp://[x]:1",
@@ -286,7 +305,7 @@ mod tests {
     proptest::proptest! {
         /// Whatever parses prints to a text that parses to the same.
         #[test]
-        fn prop_roundtrip_of_what_parses(text in "(ws|wss|tcp|mem|ipc|x)(:|://)[a-z0-9:./?&=\\[\\]]{0,24}") {
+        fn prop_roundtrip_of_what_parses(text in "(ws|wss|tcp|tcps|mem|ipc|x)(:|://)[a-z0-9:./?&=\\[\\]]{0,24}") {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 proptest::prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
             }

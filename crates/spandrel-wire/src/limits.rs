@@ -15,6 +15,8 @@
 /// | `handshake_bytes_max` | 16 KiB | head of an HTTP upgrade |
 /// | `handshake_headers_max` | 100 | same |
 /// | `handshakes_max` | 1,024 | handshakes under way at once, per listener |
+/// | `connections_max` | 16,384 | open at once behind one door; well over what a service admits, so that it can say why |
+/// | `connections_per_address_max` | 32 | a browser or a pool needs no more; loopback is not counted |
 /// | `close_ms` | 1,000 | wait for the peer's goodbye, then again for the end of its stream |
 /// | `drain_bytes_max` | 2 MiB | read and thrown away while closing: the rest of a refused frame, so that no reset eats the goodbye |
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,10 @@ pub struct Limits {
     pub handshake_headers_max: usize,
     /// Most handshakes under way at once on one listener.
     pub handshakes_max: usize,
+    /// Most connections open at once behind one door.
+    pub connections_max: usize,
+    /// Most of them from one address (of IPv6: one /64).
+    pub connections_per_address_max: usize,
     /// Longest wait for each of: our goodbye to go out, the peer's goodbye, the end of its stream; in milliseconds.
     pub close_ms: u64,
     /// Most bytes read and thrown away while closing.
@@ -63,6 +69,8 @@ impl Default for Limits {
             handshake_bytes_max: 16 << 10,
             handshake_headers_max: 100,
             handshakes_max: 1024,
+            connections_max: 16_384,
+            connections_per_address_max: 32,
             close_ms: 1_000,
             drain_bytes_max: 2 << 20,
         }
@@ -88,6 +96,14 @@ impl Limits {
     #[must_use]
     pub const fn with_handshake_ms(mut self, ms: u64) -> Self {
         self.handshake_ms = ms;
+        self
+    }
+
+    /// Sets how many connections may be open at once, in all and from one address.
+    #[must_use]
+    pub const fn with_connections_max(mut self, all: usize, per_address: usize) -> Self {
+        self.connections_max = all;
+        self.connections_per_address_max = per_address;
         self
     }
 

@@ -278,7 +278,7 @@ async fn serve(server: Server, mut conn: Connection) {
             order = orders.recv() => match order {
                 Some(Order::Say(event, id, data)) => say(&mut conn, event, &id, &data).await,
                 Some(Order::Close(code)) => {
-                    let _ = conn.close(Close::new(code, "")).await;
+                    let _ = conn.close(Close::new(code, "because")).await;
                     return;
                 }
                 Some(Order::Freeze) => {

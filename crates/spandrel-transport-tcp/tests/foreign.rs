@@ -1,26 +1,13 @@
-//! Length framing over TCP keeps the contract.
+//! The handshake and the frames as foreign bytes: raw sockets, and TLS that is not ours.
 
 use std::future::poll_fn;
 
-use spandrel_transport::{
-    AcceptError, Connection, DialError, Limits, TcpTransport, Transport, conformance::Subject,
-};
+use spandrel_transport::{AcceptError, Connection, DialError, Transport};
+use spandrel_transport_tcp::TcpTransport;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-
-fn subject() -> Subject {
-    let limits = Limits::default().with_frame_bytes_max(100_000);
-    let listen = "tcp://127.0.0.1:0".parse().expect("works");
-    let generous = TcpTransport::new().with_limits(limits.clone().with_frame_bytes_max(200_000));
-    let transport = TcpTransport::new().with_limits(limits.clone());
-    let mut subject = Subject::new(transport, listen, limits).with_generous(generous);
-    subject.has_pings = false;
-    subject
-}
-
-spandrel_transport::conformance_tests!(subject());
 
 #[tokio::test]
 async fn hello_chooses_the_first_common_name() {

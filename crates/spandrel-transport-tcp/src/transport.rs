@@ -1,4 +1,4 @@
-//! `tcp://`: length framing over plain TCP, with the offer of subprotocols as its handshake.
+//! Length framing over TCP, with the offer of subprotocols as its handshake.
 
 use std::{
     fmt, io,
@@ -8,17 +8,17 @@ use std::{
 };
 
 use bytes::BytesMut;
-use futures_util::future::BoxFuture;
-use spandrel_wire::{Close, Codec, Endpoint, Hello, LengthCodec, Limits, OutBuf, WireError};
+use spandrel_transport::{
+    AcceptError, Admission, BoxFuture, BoxStream, ByteStream, Close, Codec, DialError, Door, Driver,
+    Endpoint, Incoming, Limits, Link, ListenError, Listener, Peer, Security, Transport, WireError, farewell,
+};
+use spandrel_wire::{Hello, LengthCodec, OutBuf};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
 
-use crate::{AcceptError, DialError, Driver, Incoming, Link, ListenError, Listener, Peer, Transport};
-
-/// Transport of scheme `tcp`.
+/// Transport of scheme `tcp`, or of `tcps` when it is [secured](Self::with_security).
 ///
 /// With subprotocols the dialling side speaks first: their names and a query (download protocol, section 2.2); the other
 /// side answers with one of them, or closes with 4406. Without subprotocols frames flow at once.
@@ -27,6 +27,8 @@ pub struct TcpTransport {
     limits: Limits,
     subprotocols: Vec<String>,
     query: Option<String>,
+    security: Security,
+    admission: Option<Admission>,
 }
 
 impl TcpTransport {
@@ -58,20 +60,47 @@ impl TcpTransport {
         self
     }
 
+    /// Puts TLS below all links: the scheme is `tcps` then, and plain endpoints are refused.
+    #[must_use]
+    pub fn with_security(mut self, security: Security) -> Self {
+        self.security = security;
+        self
+    }
+
+    /// Counts the peers of its listeners here, together with those of other doors. By default each listener counts its
+    /// own, with the bounds of the limits.
+    #[must_use]
+    pub fn with_shared_admission(mut self, admission: Admission) -> Self {
+        self.admission = Some(admission);
+        self
+    }
+
+    /// Returns host and port of an endpoint of its scheme.
+    fn place<'e>(&self, endpoint: &'e Endpoint) -> Option<(&'e str, u16)> {
+        match endpoint {
+            Endpoint::Tcp { host, port } if !self.security.is_on() => Some((host, *port)),
+            Endpoint::Tcps { host, port } if self.security.is_on() => Some((host, *port)),
+            _ => None,
+        }
+    }
+
+    fn peer(&self, address: Option<SocketAddr>) -> Peer {
+        let mut peer = Peer::new(self.scheme());
+        peer.address = address;
+        peer.is_secure = self.security.is_on();
+        peer
+    }
+
     async fn dial_tcp(&self, to: &Endpoint) -> Result<Box<dyn Link>, DialError> {
-        let Endpoint::Tcp { host, port } = to else {
-            return Err(DialError::Unsupported { endpoint: to.to_string() });
-        };
-        let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
-        let _ = stream.set_nodelay(true);
+        let unsupported = || DialError::Unsupported { endpoint: to.to_string() };
+        let (host, port) = self.place(to).ok_or_else(unsupported)?;
+        let (mut stream, address) = self.security.dial(host, port, &self.limits).await?;
         let mut codec = LengthCodec::new(&self.limits);
-        let mut peer = Peer { address: stream.peer_addr().ok(), ..Peer::new("tcp") };
+        let mut peer = self.peer(Some(address));
         let mut leftover = BytesMut::new();
         if !self.subprotocols.is_empty() {
             let offer = Hello { names: self.subprotocols.clone(), query: self.query.clone() };
-            let mut out = OutBuf::new();
-            codec.encode_hello(&offer, &mut out);
-            stream.write_all(&out.to_vec()).await?;
+            say(&mut stream, &codec, &offer).await?;
             peer.offered.clone_from(&self.subprotocols);
             peer.subprotocol = match read_hello(&mut stream, &mut codec, &mut leftover).await? {
                 Ok(answer) => answer.names.into_iter().next().filter(|name| self.subprotocols.contains(name)),
@@ -84,14 +113,30 @@ impl TcpTransport {
         Ok(Box::new(Driver::with_leftover(stream, codec, peer, &self.limits, leftover)))
     }
 
-    async fn accept_stream(
-        self,
-        mut stream: TcpStream,
-        address: SocketAddr,
+    /// Runs the listening side's handshake, that of TLS included, on a stream just accepted, within
+    /// [`handshake_ms`](Limits::handshake_ms).
+    ///
+    /// # Errors
+    ///
+    /// When the peer is too slow or says something else; it is told with a close where that is possible.
+    pub async fn accept_stream<S: ByteStream + 'static>(
+        &self,
+        stream: S,
+        address: Option<SocketAddr>,
     ) -> Result<Box<dyn Link>, AcceptError> {
-        let _ = stream.set_nodelay(true);
+        let after_ms = self.limits.handshake_ms;
+        let shaken = timeout(Duration::from_millis(after_ms), self.handshake(stream, address)).await;
+        shaken.map_err(|_| AcceptError::Timeout { after_ms })?
+    }
+
+    async fn handshake<S: ByteStream + 'static>(
+        &self,
+        stream: S,
+        address: Option<SocketAddr>,
+    ) -> Result<Box<dyn Link>, AcceptError> {
+        let mut stream = self.security.accept(stream, &self.limits).await?;
         let mut codec = LengthCodec::new(&self.limits);
-        let mut peer = Peer { address: Some(address), ..Peer::new("tcp") };
+        let mut peer = self.peer(address);
         let mut leftover = BytesMut::new();
         if !self.subprotocols.is_empty() {
             let offer = match read_hello(&mut stream, &mut codec, &mut leftover).await? {
@@ -102,9 +147,7 @@ impl TcpTransport {
                 let why = Close::new(Close::NO_SUBPROTOCOL, "no subprotocol both sides know");
                 return Err(self.refuse(&mut stream, &mut codec, &why).await);
             };
-            let mut out = OutBuf::new();
-            codec.encode_hello(&Hello::new([name]), &mut out);
-            stream.write_all(&out.to_vec()).await?;
+            say(&mut stream, &codec, &Hello::new([name])).await?;
             peer.subprotocol = Some(name.clone());
             peer.query = offer.query;
             peer.offered = offer.names;
@@ -113,23 +156,17 @@ impl TcpTransport {
     }
 
     /// Says why and ends the stream so that it arrives.
-    async fn refuse(&self, stream: &mut TcpStream, codec: &mut LengthCodec, why: &Close) -> AcceptError {
+    async fn refuse(&self, stream: &mut BoxStream, codec: &mut LengthCodec, why: &Close) -> AcceptError {
         let mut out = OutBuf::new();
         codec.close(why, &mut out);
-        let farewell = async {
-            stream.write_all(&out.to_vec()).await?;
-            stream.shutdown().await?;
-            let mut rest = stream.take(self.limits.drain_bytes_max as u64);
-            tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
-        };
-        let _ = timeout(Duration::from_millis(self.limits.close_ms), farewell).await;
+        let _ = farewell(stream, &out.to_vec(), &self.limits).await;
         AcceptError::Handshake(format!("closed with {why}"))
     }
 }
 
 impl Transport for TcpTransport {
     fn scheme(&self) -> &'static str {
-        "tcp"
+        if self.security.is_on() { "tcps" } else { "tcp" }
     }
 
     fn dial<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, Result<Box<dyn Link>, DialError>> {
@@ -142,38 +179,37 @@ impl Transport for TcpTransport {
 
     fn listen<'a>(&'a self, at: &'a Endpoint) -> BoxFuture<'a, Result<Box<dyn Listener>, ListenError>> {
         Box::pin(async move {
-            let Endpoint::Tcp { host, port } = at else {
-                return Err(ListenError::Unsupported { endpoint: at.to_string() });
-            };
-            let listener = TcpListener::bind((host.as_str(), *port)).await?;
-            let local = at.clone().with_port(listener.local_addr()?.port());
-            Ok(Box::new(Door { listener, local, transport: self.clone() }) as Box<dyn Listener>)
+            let unsupported = || ListenError::Unsupported { endpoint: at.to_string() };
+            let (host, port) = self.place(at).ok_or_else(unsupported)?;
+            self.security.check_server()?;
+            let admission = self.admission.clone().unwrap_or_else(|| Admission::new(&self.limits));
+            let door = Door::bind(host, port, admission).await?;
+            let local = at.clone().with_port(door.local_addr()?.port());
+            Ok(Box::new(TcpDoor { door, local, transport: self.clone() }) as Box<dyn Listener>)
         })
     }
 }
 
 impl fmt::Debug for TcpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpTransport").field("subprotocols", &self.subprotocols).finish_non_exhaustive()
+        f.debug_struct("TcpTransport")
+            .field("subprotocols", &self.subprotocols)
+            .field("security", &self.security)
+            .finish_non_exhaustive()
     }
 }
 
-struct Door {
-    listener: TcpListener,
+struct TcpDoor {
+    door: Door,
     local: Endpoint,
     transport: TcpTransport,
 }
 
-impl Listener for Door {
+impl Listener for TcpDoor {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, AcceptError>> {
-        let (stream, address) = ready!(self.listener.poll_accept(cx))?;
+        let (stream, address) = ready!(self.door.poll_accept(cx));
         let transport = self.transport.clone();
-        let handshake = async move {
-            let after_ms = transport.limits.handshake_ms;
-            let shaken =
-                timeout(Duration::from_millis(after_ms), transport.accept_stream(stream, address)).await;
-            shaken.map_err(|_| AcceptError::Timeout { after_ms })?
-        };
+        let handshake = async move { transport.accept_stream(stream, Some(address)).await };
         Poll::Ready(Ok(Incoming::new(Some(address), handshake)))
     }
 
@@ -182,9 +218,16 @@ impl Listener for Door {
     }
 }
 
+async fn say(stream: &mut BoxStream, codec: &LengthCodec, hello: &Hello) -> io::Result<()> {
+    let mut out = OutBuf::new();
+    codec.encode_hello(hello, &mut out);
+    stream.write_all(&out.to_vec()).await?;
+    stream.flush().await
+}
+
 /// Outer error: the stream failed. Inner: the bytes were wrong.
 async fn read_hello(
-    stream: &mut TcpStream,
+    stream: &mut BoxStream,
     codec: &mut LengthCodec,
     buf: &mut BytesMut,
 ) -> io::Result<Result<Hello, WireError>> {

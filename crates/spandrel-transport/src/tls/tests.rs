@@ -1,0 +1,197 @@
+use std::time::Duration;
+
+use spandrel_wire::Limits;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+use super::*;
+use crate::BoxStream;
+
+type Shaken = (Result<BoxStream, TlsError>, Result<BoxStream, TlsError>);
+
+async fn shake(server: &TlsServer, client: &TlsClient, host: &str) -> Shaken {
+    let (here, there) = duplex(64 << 10);
+    tokio::join!(client.connect(here, host), server.accept(there))
+}
+
+fn pair() -> (TlsServer, TlsClient) {
+    let server = TlsServer::self_signed(["localhost", "127.0.0.1"]).unwrap();
+    let client = TlsClient::with_ca_bytes(server.certificate_pem().as_bytes()).unwrap();
+    (server, client)
+}
+
+/// Bytes go through a fresh TLS stream in both directions, and the end of one side is seen by the other.
+async fn talk((client, server): Shaken) {
+    let (mut client, mut server) = (client.unwrap(), server.unwrap());
+    client.write_all(b"ping").await.unwrap();
+    client.flush().await.unwrap();
+    let mut got = [0; 4];
+    server.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"ping");
+    server.write_all(b"pong").await.unwrap();
+    server.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"pong");
+}
+
+#[tokio::test]
+async fn a_server_is_trusted_by_file_and_by_fingerprint() {
+    let (server, by_file) = pair();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ca.pem");
+    std::fs::write(&file, server.certificate_pem()).unwrap();
+    let by_path = TlsClient::with_ca_file(&file).unwrap();
+    let pinned = TlsClient::with_fingerprint(server.fingerprint()).unwrap();
+    for (client, host) in [(&by_file, "localhost"), (&by_path, "127.0.0.1"), (&pinned, "any.example")] {
+        talk(shake(&server, client, host).await).await;
+    }
+}
+
+#[tokio::test]
+async fn another_server_is_not_trusted() {
+    let (server, right) = pair();
+    let (other, wrong) = pair();
+    let wrong_pin = TlsClient::with_fingerprint(other.fingerprint()).unwrap();
+    for (what, client, host) in [
+        ("another issuer", &wrong, "localhost"),
+        ("another pin", &wrong_pin, "localhost"),
+        ("another name", &right, "example.org"),
+        ("another address", &right, "127.0.0.2"),
+    ] {
+        let (client, server) = shake(&server, client, host).await;
+        let refused = client.err();
+        assert!(
+            matches!(&refused, Some(TlsError::Untrusted { name, .. }) if name == host),
+            "{what}: {refused:?}"
+        );
+        assert!(server.is_err(), "{what}: the server was not told");
+    }
+}
+
+/// A thief who shows the pinned certificate without its key is found out by the signature.
+#[tokio::test]
+async fn a_pinned_certificate_without_its_key_is_refused() {
+    let (real, _) = pair();
+    let (thief, _) = pair();
+    let stolen = thief.with_chain_of(&real);
+    assert_eq!(stolen.fingerprint(), real.fingerprint());
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let pinned = TlsClient::pinned(real.fingerprint(), version);
+        let (client, _) = shake(&stolen, &pinned, "localhost").await;
+        assert!(client.is_err(), "{:?} took a certificate without its key", version.version);
+        talk(shake(&real, &pinned, "localhost").await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_is_served_at_once_and_a_wrong_one_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let write = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    };
+    write();
+    let server = TlsServer::from_pem_files(&cert, &key).unwrap();
+    let first = TlsClient::with_fingerprint(server.fingerprint()).unwrap();
+    talk(shake(&server, &first, "localhost").await).await;
+    write();
+    server.clone().reload().unwrap();
+    let second = TlsClient::with_fingerprint(server.fingerprint()).unwrap();
+    talk(shake(&server, &second, "localhost").await).await;
+    assert!(shake(&server, &first, "localhost").await.0.is_err(), "the old certificate is still served");
+    std::fs::write(&key, "nothing").unwrap();
+    assert!(matches!(server.reload(), Err(TlsError::Pem { .. })));
+    talk(shake(&server, &second, "localhost").await).await;
+}
+
+#[test]
+fn wrong_files_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (cert, key) =
+        (write("cert.pem", &made.cert.pem()), write("key.pem", &made.signing_key.serialize_pem()));
+    let other = write("other.pem", &other.serialize_pem());
+    let broken = write("broken.pem", "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n");
+    let missing = dir.path().join("missing.pem");
+    for (what, cert, key, wants) in [
+        ("no file", &missing, &key, "missing.pem"),
+        ("no key file", &cert, &missing, "missing.pem"),
+        ("a key for a certificate", &key, &key, "BEGIN CERTIFICATE"),
+        ("a certificate for a key", &cert, &cert, "BEGIN PRIVATE KEY"),
+        ("broken", &broken, &key, "broken.pem"),
+        ("another key", &cert, &other, "KeyMismatch"),
+    ] {
+        let error = TlsServer::from_pem_files(cert, key).expect_err(what).to_string();
+        assert!(error.to_lowercase().contains(&wants.to_lowercase()), "{what}: {error}");
+    }
+    assert!(matches!(TlsServer::self_signed(["x"]).unwrap().reload(), Err(TlsError::NoFiles)));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_everybody_can_read_is_pointed_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    for (mode, warned) in [(0o644, 1), (0o640, 0), (0o600, 0)] {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let warnings = TlsServer::from_pem_files(&cert, &key).unwrap().warnings();
+        assert_eq!(warnings.len(), warned, "mode {mode:o}: {warnings:?}");
+    }
+}
+
+#[tokio::test]
+async fn alpn_is_agreed_or_refused() {
+    let (server, client) = pair();
+    let server = server.with_alpn(["http/1.1"]);
+    for (names, works) in
+        [(&["http/1.1"][..], true), (&["h2", "http/1.1"], true), (&[], true), (&["h2"], false)]
+    {
+        let (client, _) = shake(&server, &client.clone().with_alpn(names), "localhost").await;
+        assert_eq!(client.is_ok(), works, "{names:?}: {:?}", client.err());
+    }
+}
+
+#[tokio::test]
+async fn a_peer_without_tls_is_told_apart_and_not_waited_for() {
+    let (server, _) = pair();
+    let server = server.with_limits(Limits::default().with_handshake_ms(100).with_close_ms(20));
+    let accept = |first: &'static [u8]| {
+        let server = server.clone();
+        async move {
+            let (mut here, there): (DuplexStream, _) = duplex(4 << 10);
+            here.write_all(first).await.unwrap();
+            let wait = tokio::time::timeout(Duration::from_secs(20), server.accept(there));
+            let refused = wait.await.expect("ends by itself").err();
+            drop(here);
+            refused
+        }
+    };
+    let plain = accept(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(matches!(plain, Some(TlsError::NotTls)), "{plain:?}");
+    let silent = accept(b"\x16\x03").await;
+    assert!(matches!(silent, Some(TlsError::Timeout { after_ms: 100 })), "{silent:?}");
+}
+
+#[test]
+fn fingerprints_are_read_and_printed() {
+    let (server, _) = pair();
+    let shown = server.fingerprint().to_string();
+    for text in [shown.clone(), shown.replace(':', ""), shown.to_lowercase()] {
+        assert_eq!(text.parse::<Fingerprint>().unwrap(), server.fingerprint(), "{text}");
+    }
+    for text in ["", "AB", &shown[..94], &format!("{shown}:00"), &shown.replace(':', "-"), "é"] {
+        assert!(matches!(text.parse::<Fingerprint>(), Err(TlsError::Fingerprint { .. })), "{text}");
+    }
+}
