@@ -59,7 +59,8 @@ pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, 
         limits: inner.config.sessions.clone(),
     };
     let conversation = Conversation::new(inner.now(), config, &inner.health());
-    let talk = Talk {
+    // On the heap at once: what a future holds across its waits, it may hold several times.
+    let mut talk = Box::new(Talk {
         wire,
         principal,
         standing,
@@ -71,7 +72,7 @@ pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, 
         signs: (0, 0),
         ending: None,
         inner,
-    };
+    });
     talk.run().await;
 }
 
@@ -96,7 +97,7 @@ impl Drop for Talk {
 }
 
 impl Talk {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         let stopping = self.inner.stopping.clone();
         let mut rechecks = self.inner.rechecks.subscribe();
         let mut is_stopping = false;
@@ -256,7 +257,7 @@ impl Talk {
         self.ending.get_or_insert(why);
     }
 
-    async fn end(mut self, why: Close) {
+    async fn end(&mut self, why: Close) {
         self.unfollow_all();
         self.wire.end(why).await;
     }
@@ -281,5 +282,21 @@ async fn finished(
     match running {
         Some(handle) => handle.await.ok(),
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Ten thousand idle connections are ten thousand of these.
+    #[test]
+    fn a_connection_is_small() {
+        let (task, state) = (size(talk), size_of::<Talk>());
+        assert!(task <= 2_048 && state <= 1_280, "the task takes {task} bytes, its state {state}");
     }
 }

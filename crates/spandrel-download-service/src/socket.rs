@@ -42,6 +42,9 @@ pub(crate) async fn open(State(inner): State<Arc<Inner>>, mut request: Request) 
         }
     };
     peer.is_secure = inner.config.tls.is_some();
+    // Read already; a connection keeps them for its life.
+    peer.headers = Vec::new();
+    peer.offered = Vec::new();
     let limits = link_limits(&inner);
     let tasks = inner.tasks.clone();
     let span = tracing::Span::current();

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use spandrel_download_service::Service;
-use spandrel_download_service::spandrel_transport::{Link, Listener, TlsServer, Transport as _};
-
+use spandrel_download_service::spandrel_transport::{Link, Listener, Security, TlsServer, Transport as _};
 use spandrel_transport_tcp::TcpTransport;
 
 use crate::config::{Certificate, Config};
@@ -62,10 +61,15 @@ pub(super) async fn tcp(
 ) -> Result<Option<Box<dyn Listener>>, String> {
     let Some(address) = &config.tcp_listen else { return Ok(None) };
     let failed = |e: String| format!("tcpListen {address}: {e}");
-    let endpoint = format!("tcp://{address}").parse().map_err(|_| failed("expected HOST:PORT".into()))?;
-    let _ = tls;
-    let transport =
-        TcpTransport::new().with_limits(service.link_limits()).with_subprotocols(Service::subprotocols());
+    let (scheme, security) = match tls {
+        Some(tls) => ("tcps", Security::none().with_server(tls)),
+        None => ("tcp", Security::none()),
+    };
+    let endpoint = format!("{scheme}://{address}").parse().map_err(|_| failed("expected HOST:PORT".into()))?;
+    let transport = TcpTransport::new()
+        .with_limits(service.link_limits())
+        .with_subprotocols(Service::subprotocols())
+        .with_security(security);
     transport.listen(&endpoint).await.map(Some).map_err(|e| failed(e.to_string()))
 }
 
@@ -126,20 +130,12 @@ pub(super) fn warn_of_plain_text(config: &Config, listen: IpAddr) {
     if config.tls.is_some() {
         return;
     }
-    let is_open = |address: &str| {
-        host(address).parse::<IpAddr>().map_or(host(address) != "localhost", |ip| !ip.is_loopback())
-    };
+    let is_open = |address: &str| host(address).parse::<IpAddr>().map_or(host(address) != "localhost", |ip| !ip.is_loopback());
     if !listen.is_loopback() {
-        tracing::warn!(
-            listen = config.listen,
-            "not a loopback address, and no tls: everything can be read on the way"
-        );
+        tracing::warn!(listen = config.listen, "not a loopback address, and no tls: everything can be read on the way");
     }
     if let Some(address) = config.tcp_listen.as_deref().filter(|address| is_open(address)) {
-        tracing::warn!(
-            tcp_listen = address,
-            "not a loopback address, and no tls: everything can be read on the way"
-        );
+        tracing::warn!(tcp_listen = address, "not a loopback address, and no tls: everything can be read on the way");
     }
 }
 

@@ -433,6 +433,7 @@ fn not_dialled(error: DialError) -> ClientError {
             ClientError::Denied { why: format!("the upgrade was answered with http status {status}") }
         }
         DialError::Closed { close } => ClientError::Closed(Close::new(close.code, printable(&close.reason))),
+        DialError::Tls(e) => ClientError::Tls(e),
         e => ClientError::Dial(e),
     }
 }
