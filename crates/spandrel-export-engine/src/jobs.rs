@@ -349,6 +349,11 @@ impl Jobs {
         if let Some(scheduler) = scheduler {
             let _ = scheduler.join();
         }
+        // The last chance to say on disk what clients were told.
+        let unsaved: Vec<DownloadId> = inner.lock().unsaved.iter().copied().collect();
+        for id in unsaved {
+            inner.persist(id);
+        }
         if !waited.timed_out() {
             inner.store.release();
         }

@@ -24,7 +24,7 @@ struct Stepping(AtomicU64);
 
 impl Clock for Stepping {
     fn now(&self) -> Now {
-        let ms = self.0.fetch_add(200, Ordering::Relaxed);
+        let ms = self.0.fetch_add(1_000, Ordering::Relaxed);
         Now { mono_ms: ms, wall_ms: 1_700_000_000_000 + ms }
     }
 }
@@ -295,18 +295,30 @@ fn a_full_disk_fails_one_job_and_works_again_when_there_is_space() {
     let _unmount = Unmount(mount.clone());
     let mut config = JobsConfig::new(mount.join("state"));
     config.free_bytes_min = Some(256 << 10);
-    let bench = Bench::open_with(config, &Numbers::new(500_000));
+    let bench = Bench::of(config, Arc::new(OnePart));
     fs::write(mount.join("ballast"), vec![0; 600 << 10]).unwrap();
     bench.create(1, request(1, 500_000, 500_000));
     let failure = bench.until(1, |r| r.state.is_final()).failure.unwrap();
     assert_eq!((failure.code.as_str(), failure.recoverable), ("FILE_SYSTEM", true));
-    fs::write(mount.join("more"), vec![0; 300 << 10]).unwrap();
+    // As soon as the files of the job are gone.
+    while fs::write(mount.join("more"), vec![0; 300 << 10]).is_err() {
+        std::thread::yield_now();
+    }
     let refused = bench.jobs.create(id(2), request(2, 10, 10)).unwrap_err();
     assert_eq!((refused.code().as_str(), refused.retry_after_ms().is_some()), ("OVERLOADED", true));
     fs::remove_file(mount.join("ballast")).unwrap();
     fs::remove_file(mount.join("more")).unwrap();
     bench.create(3, request(3, 10, 10));
     bench.until(3, |r| r.state == JobState::Completed);
+}
+
+/// As many rows as go into one part.
+struct OnePart;
+
+impl Catalog for OnePart {
+    fn open(&self, spec: &Spec, scratch: &Path) -> Result<Arc<dyn Work>, WorkError> {
+        Shelf(Numbers::new(spec.rows_per_file)).open(spec, scratch)
+    }
 }
 
 struct Unmount(PathBuf);

@@ -61,7 +61,11 @@ impl Store {
                 continue;
             };
             match store.read(id) {
-                Ok(Some(record)) => records.push(record),
+                Ok(Some(record)) => {
+                    // Of a process that ended while it wrote the next one.
+                    remove(&entry.path().join(format!("{RECORD}.new")));
+                    records.push(record);
+                }
                 Ok(None) => remove(&entry.path()),
                 // Damage is for people to look at, never silently deleted.
                 Err(e) => tracing::error!(job = %id, error = %e, "a job record is damaged; it is left alone"),
