@@ -2,12 +2,8 @@
 //
 //     node --test client.test.mjs
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { beforeEach, test } from 'node:test';
-
-const FILE = new URL('../../crates/spandrel-download-service/web/client.js', import.meta.url);
-// A data address, because Node takes a bare .js file for CommonJS.
-const source = await readFile(FILE, 'utf8');
+import { load } from './modules.mjs';
 
 /** A clock that stands still until it is told. */
 const clock = { now: 0, next: 1, timers: new Map() };
@@ -16,7 +12,10 @@ function later(run, delay, isRepeated) {
   clock.timers.set(id, { run, at: clock.now + delay, every: isRepeated ? delay : 0 });
   return id;
 }
-function pass(ms) {
+/** Lets everything run that waits for nothing but its turn. */
+const settled = () => new Promise(setImmediate);
+async function pass(ms) {
+  await settled();
   const end = clock.now + ms;
   for (;;) {
     const due = [...clock.timers].filter(([, timer]) => timer.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
@@ -26,6 +25,7 @@ function pass(ms) {
     if (timer.every) timer.at += timer.every;
     else clock.timers.delete(id);
     timer.run();
+    await settled();
   }
   clock.now = end;
 }
@@ -44,20 +44,25 @@ class Socket {
   }
   /** The server says something. */
   says(event, data, requestId = 'srv-1') {
-    this.onmessage({ data: JSON.stringify({ event, data, requestId, timestamp: 0 }) });
+    return this.sends(JSON.stringify({ event, data, requestId, timestamp: 0 }));
+  }
+  sends(data) {
+    this.onmessage({ data });
+    return settled();
   }
   hello() {
-    this.says('connection:health', { kind: 'hello', heartbeatIntervalMs: 10000, heartbeatTimeoutMs: 5000, features: [] });
+    return this.says('connection:health', { kind: 'hello', heartbeatIntervalMs: 10000, heartbeatTimeoutMs: 5000, features: [] });
   }
   drop(code) {
     this.readyState = 3;
     this.onclose({ code, reason: '' });
+    return settled();
   }
   static get last() {
     return Socket.all.at(-1);
   }
 }
-Object.assign(globalThis, { location: { protocol: 'http:', host: 'server:1' }, WebSocket: Socket });
+Object.assign(globalThis, { location: new URL('http://server:1/page'), WebSocket: Socket });
 Object.defineProperty(globalThis, 'performance', { value: { now: () => clock.now }, configurable: true, writable: true });
 const stubs = `const setTimeout = globalThis.stubTimeout, setInterval = globalThis.stubInterval;
 const clearTimeout = globalThis.stubClear, clearInterval = globalThis.stubClear;\n`;
@@ -66,7 +71,7 @@ Object.assign(globalThis, {
   stubInterval: (run, delay) => later(run, delay, true),
   stubClear: (id) => clock.timers.delete(id),
 });
-const { DownloadClient } = await import(`data:text/javascript,${encodeURIComponent(stubs + source)}`);
+const { DownloadClient, LIMITS } = await load('client.js', stubs);
 
 let client;
 let heard;
@@ -76,7 +81,7 @@ beforeEach(() => {
   Math.random = () => 0.5; // the middle of the jitter
   client = new DownloadClient();
   heard = [];
-  for (const name of ['connection', 'connection:failed', 'start', 'progress', 'complete', 'failed', 'system-error']) {
+  for (const name of ['connection', 'connection:failed', 'hello', 'start', 'progress', 'complete', 'failed', 'system-error']) {
     client.addEventListener(name, (event) => heard.push([name, event.detail]));
   }
 });
@@ -85,68 +90,68 @@ const gaveUp = () => heard.some(([name]) => name === 'connection:failed');
 const START = { downloadId: 'dl_1', state: 'generating', files: [] };
 const ASK = { searchParams: { timeFrom: 'a', timeTo: 'b', filters: [] }, outputFormat: 'csv', compression: false };
 
-test('it offers the one subprotocol and the endpoint of its own host', () => {
+test('it offers the one subprotocol and the endpoint of its own host', async () => {
   client.connect();
   assert.equal(Socket.last.url, 'ws://server:1/v1/ws');
   assert.deepEqual(Socket.last.protocols, ['spandrel.download.v1+json']);
 });
 
-test('it waits 1, 2, 4, 8 and 16 s and gives up after the fifth try', () => {
+test('it waits 1, 2, 4, 8 and 16 s and gives up after the fifth try', async () => {
   client.connect();
   for (let i = 0; i < 6; i += 1) {
     assert.equal(gaveUp(), false, `it gave up after ${i}`);
-    Socket.last.drop(1006);
-    pass(16000);
+    await Socket.last.drop(1006);
+    await pass(16000);
   }
   assert.deepEqual(waits(), [1000, 2000, 4000, 8000, 16000]);
   assert.equal(gaveUp(), true);
   assert.equal(Socket.all.length, 6);
 });
 
-test('the jitter is a fifth up and down', () => {
+test('the jitter is a fifth up and down', async () => {
   for (const [random, want] of [[0, 800], [1, 1200]]) {
     Math.random = () => random;
     heard.length = 0;
     client = Object.assign(new DownloadClient());
     client.addEventListener('connection', (event) => heard.push(['connection', event.detail]));
     client.connect();
-    Socket.last.drop(1006);
+    await Socket.last.drop(1006);
     assert.deepEqual(waits().map(Math.round), [want]);
   }
 });
 
-test('a hello sets the counter back', () => {
+test('a hello sets the counter back', async () => {
   client.connect();
-  Socket.last.drop(1006);
-  pass(1000);
-  Socket.last.drop(1006);
-  pass(2000);
-  Socket.last.hello();
-  Socket.last.drop(1006);
+  await Socket.last.drop(1006);
+  await pass(1000);
+  await Socket.last.drop(1006);
+  await pass(2000);
+  await Socket.last.hello();
+  await Socket.last.drop(1006);
   assert.deepEqual(waits(), [1000, 2000, 1000]);
 });
 
-test('a longer retryAfter of the server counts, once', () => {
+test('a longer retryAfter of the server counts, once', async () => {
   client.connect();
-  Socket.last.hello();
-  Socket.last.says('system:error', { code: 'SHUTTING_DOWN', message: 'm', recoverable: true, retryAfter: 7000 });
-  Socket.last.drop(1001);
-  pass(7000);
-  Socket.last.drop(1006);
+  await Socket.last.hello();
+  await Socket.last.says('system:error', { code: 'SHUTTING_DOWN', message: 'm', recoverable: true, retryAfter: 7000 });
+  await Socket.last.drop(1001);
+  await pass(7000);
+  await Socket.last.drop(1006);
   assert.deepEqual(waits(), [7000, 2000]);
 });
 
-test('codes that say no end it at once, the others do not', () => {
+test('codes that say no end it at once, the others do not', async () => {
   for (const code of [1000, 1003, 1007, 1008, 1009, 4400, 4401, 4406]) {
     heard.length = 0;
     client.connect();
-    Socket.last.drop(code);
+    await Socket.last.drop(code);
     assert.equal(gaveUp(), true, String(code));
   }
   for (const code of [1001, 1006, 1011, 1012, 1013, 4408, 4410]) {
     heard.length = 0;
     client.connect();
-    Socket.last.drop(code);
+    await Socket.last.drop(code);
     assert.equal(gaveUp(), false, String(code));
     client.close();
   }
@@ -154,88 +159,243 @@ test('codes that say no end it at once, the others do not', () => {
 
 test('what was never answered is repeated under its old id after a reconnect', async () => {
   client.connect();
-  Socket.last.hello();
+  await Socket.last.hello();
   const asked = client.request(ASK, 'r-1');
-  Socket.last.drop(1006);
-  pass(1000);
+  await Socket.last.drop(1006);
+  await pass(1000);
   assert.deepEqual(Socket.last.sent, [], 'nothing goes out before the hello');
-  Socket.last.hello();
+  await Socket.last.hello();
   const [again] = Socket.last.sent;
   assert.deepEqual([again.event, again.requestId, again.data], ['download:request', 'r-1', ASK]);
-  Socket.last.says('download:start', START, 'r-1');
+  await Socket.last.says('download:start', START, 'r-1');
   assert.equal((await asked).downloadId, 'dl_1');
 });
 
-test('a job without an end is attached to again, an ended one is not', () => {
+test('a job without an end is attached to again, an ended one is not', async () => {
   client.connect();
-  Socket.last.hello();
+  await Socket.last.hello();
   client.request(ASK, 'r-1');
   client.request(ASK, 'r-2');
-  Socket.last.says('download:start', START, 'r-1');
-  Socket.last.says('download:start', { ...START, downloadId: 'dl_2' }, 'r-2');
-  Socket.last.says('download:complete', { downloadId: 'dl_2', files: [] }, 'r-2');
-  Socket.last.drop(1012);
-  pass(1000);
-  Socket.last.hello();
+  await Socket.last.says('download:start', START, 'r-1');
+  await Socket.last.says('download:start', { ...START, downloadId: 'dl_2' }, 'r-2');
+  await Socket.last.says('download:complete', { downloadId: 'dl_2', files: [] }, 'r-2');
+  await Socket.last.drop(1012);
+  await pass(1000);
+  await Socket.last.hello();
   assert.deepEqual(Socket.last.sent.map((message) => [message.event, message.data]), [['download:attach', { downloadId: 'dl_1' }]]);
 });
 
-test('progress comes one by one, also from a batch', () => {
+test('progress comes one by one, also from a batch', async () => {
   client.connect();
-  Socket.last.hello();
-  Socket.last.says('download:progress', { downloadId: 'dl_1', progress: 1 }, 'r-1');
-  Socket.last.says('download:progress', [{ downloadId: 'dl_1', progress: 2 }, { downloadId: 'dl_2', progress: 3 }]);
+  await Socket.last.hello();
+  await Socket.last.says('download:progress', { downloadId: 'dl_1', progress: 1 }, 'r-1');
+  await Socket.last.says('download:progress', [{ downloadId: 'dl_1', progress: 2 }, { downloadId: 'dl_2', progress: 3 }]);
   assert.deepEqual(heard.filter(([name]) => name === 'progress').map(([, update]) => update.progress), [1, 2, 3]);
 });
 
 test('a refusal rejects its call, the same event later is the end of the job', async () => {
   client.connect();
-  Socket.last.hello();
-  const refused = client.request(ASK, 'r-1');
-  Socket.last.says('download:error', { code: 'INVALID_FILTER', message: 'm', recoverable: false, details: { path: '/x' } }, 'r-1');
-  await assert.rejects(refused, (error) => error.code === 'INVALID_FILTER' && error.details.path === '/x');
+  await Socket.last.hello();
+  const refused = assert.rejects(client.request(ASK, 'r-1'), (error) => error.code === 'INVALID_FILTER' && error.details.path === '/x');
+  await Socket.last.says('download:error', { code: 'INVALID_FILTER', message: 'm', recoverable: false, details: { path: '/x' } }, 'r-1');
+  await refused;
   client.request(ASK, 'r-2');
-  Socket.last.says('download:start', START, 'r-2');
-  Socket.last.says('download:error', { code: 'CANCELLED', message: 'm', recoverable: false, downloadId: 'dl_1' }, 'r-2');
+  await Socket.last.says('download:start', START, 'r-2');
+  await Socket.last.says('download:error', { code: 'CANCELLED', message: 'm', recoverable: false, downloadId: 'dl_1' }, 'r-2');
   assert.deepEqual(heard.filter(([name]) => name === 'failed').map(([, error]) => error.code), ['CANCELLED']);
   assert.equal(client.followed.size, 0);
 });
 
 test('a call that came too fast is made again when the server says', async () => {
   client.connect();
-  Socket.last.hello();
+  await Socket.last.hello();
   const paused = client.pause('dl_1');
+  await settled();
   const [first] = Socket.last.sent;
-  Socket.last.says('system:error', { code: 'RATE_LIMITED', message: 'm', recoverable: true, retryAfter: 400 }, first.requestId);
-  pass(399);
+  await Socket.last.says('system:error', { code: 'RATE_LIMITED', message: 'm', recoverable: true, retryAfter: 400 }, first.requestId);
+  await pass(399);
   assert.equal(Socket.last.sent.length, 1);
-  pass(1);
+  await pass(1);
   assert.equal(Socket.last.sent[1].requestId, first.requestId);
-  Socket.last.says('status:update', { activeDownloads: {} }, first.requestId);
+  await Socket.last.says('status:update', { activeDownloads: {} }, first.requestId);
   await paused;
 });
 
-test('it answers pings, and asks for a sign of life when there is none', () => {
+test('it answers pings, and asks for a sign of life when there is none', async () => {
   client.connect();
-  Socket.last.hello();
-  Socket.last.says('connection:health', { kind: 'ping' }, 'srv-9');
+  await Socket.last.hello();
+  await Socket.last.says('connection:health', { kind: 'ping' }, 'srv-9');
   assert.deepEqual([Socket.last.sent[0].data.kind, Socket.last.sent[0].requestId], ['pong', 'srv-9']);
-  pass(10000);
+  await pass(10000);
   assert.ok(Socket.last.sent.some((message) => message.event === 'connection:health' && message.data.kind === 'ping'));
 });
 
-test('a silent connection is given up after interval and timeout', () => {
+test('in the background, where timers run once a minute, a living connection is kept', async () => {
   client.connect();
-  Socket.last.hello();
-  pass(15000);
+  await Socket.last.hello();
+  for (let minute = 0; minute < 5; minute += 1) {
+    clock.now += 60000; // no timer ran
+    for (const timer of clock.timers.values()) timer.at = Math.max(timer.at, clock.now);
+    await pass(0);
+    await Socket.last.says('connection:health', { kind: 'pong' }, Socket.last.sent.at(-1).requestId);
+  }
+  assert.equal(Socket.all.length, 1);
+  assert.equal(Socket.last.closedWith, undefined);
+});
+
+test('a silent connection is given up after interval and timeout', async () => {
+  client.connect();
+  await Socket.last.hello();
+  await pass(15000);
   assert.deepEqual(waits(), []);
-  pass(5001);
+  await pass(5001);
   assert.equal(Socket.all[0].closedWith, 4408);
   assert.deepEqual(waits(), [1000]);
 });
 
-test('a server that never says hello is given up too', () => {
+test('a server that never says hello is given up too', async () => {
   client.connect();
-  pass(20001);
+  await pass(20001);
   assert.equal(Socket.all[0].closedWith, 4408);
+});
+
+test('what was said before the end is told before the end', async () => {
+  client.connect();
+  await Socket.last.hello();
+  Socket.last.says('system:error', { code: 'SHUTTING_DOWN', message: 'm', recoverable: true });
+  await Socket.last.drop(1001);
+  assert.deepEqual(heard.map(([name]) => name).slice(-2), ['system-error', 'connection']);
+});
+
+test('calls that wait are rejected when it gives up, and when it is closed', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const refused = assert.rejects(client.request(ASK), (error) => error.code === 'AUTH_INVALID' && !error.recoverable);
+  await Socket.last.drop(4401);
+  await refused;
+  const lost = assert.rejects(client.pause('dl_1'), (error) => error.code === 'NETWORK_ERROR' && error.recoverable);
+  client.close();
+  await lost;
+});
+
+test('after close nothing is told any more, and what was sent still goes out', async () => {
+  client.connect();
+  await Socket.last.hello();
+  client.status().catch(() => {});
+  client.close();
+  const told = heard.length;
+  await Socket.last.says('system:error', { code: 'INTERNAL', message: 'm', recoverable: true });
+  await Socket.last.drop(1000);
+  assert.deepEqual(Socket.last.sent.map(({ event }) => event), ['status:check']);
+  assert.deepEqual([Socket.last.closedWith, heard.length], [1000, told]);
+});
+
+test('one call over the bound is refused at once, also one that is too big', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const calls = Array.from({ length: LIMITS.pendingMax }, () => client.status());
+  await assert.rejects(client.status(), (error) => error.code === 'OVERLOADED' && error.recoverable);
+  await assert.rejects(client.request(ASK, 'x'.repeat(3)), (error) => error.code === 'OVERLOADED');
+  client.close();
+  for (const call of calls) await assert.rejects(call);
+  const big = { ...ASK, searchParams: { ...ASK.searchParams, dataset: 'x'.repeat(LIMITS.messageBytesMax) } };
+  await assert.rejects(client.request(big), (error) => error.code === 'LIMIT_EXCEEDED');
+});
+
+test('one job over the bound is not followed', async () => {
+  for (let i = 0; i < LIMITS.followedMax; i += 1) client.followed.add(`dl_${i}`);
+  await assert.rejects(client.attach('dl_more'), (error) => error.code === 'OVERLOADED');
+  assert.equal(client.followed.size, LIMITS.followedMax);
+});
+
+test('a request id that waits already is not taken twice', async () => {
+  client.connect();
+  const first = client.request(ASK, 'r-1');
+  await assert.rejects(client.request(ASK, 'r-1'), (error) => error.code === 'REQUEST_ID_CONFLICT');
+  client.close();
+  await assert.rejects(first);
+});
+
+test('messages go out no faster than a server takes them', async () => {
+  client.connect();
+  await Socket.last.hello();
+  for (let i = 0; i < 200; i += 1) client.status().catch(() => {});
+  await settled();
+  assert.equal(Socket.last.sent.length, 150);
+  await pass(500);
+  const sent = Socket.last.sent.length;
+  assert.ok(sent > 150 && sent <= 192, `${sent} after half a second`);
+  await pass(500);
+  assert.equal(Socket.last.sent.filter(({ event }) => event === 'status:check').length, 200);
+});
+
+test('nothing a server says makes it throw or forget', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const waiting = client.status();
+  await settled();
+  const [{ requestId }] = Socket.last.sent;
+  const faults = [];
+  const fault = (error) => faults.push(error);
+  process.on('unhandledRejection', fault);
+  for (const text of ['', '{', 'null', '[]', '7', '"x"', '{}', '{"event":5}', '{"event":"download:start","data":null,"requestId":"r"}', '\u0000', '\ufeff{}', `[${'['.repeat(2000)}`]) {
+    await Socket.last.sends(text);
+  }
+  const odd = [{}, [], [null, 1, 'x', {}], { downloadId: 7 }, { downloadId: 'dl_1', files: 5 }, { activeDownloads: [null] }, { activeDownloads: { a: {} } }, { code: 7, message: {}, retryAfter: 'x' }];
+  for (const event of ['connection:health', 'download:start', 'download:progress', 'download:complete', 'download:error', 'status:update', 'system:error', 'download:request', 'nobody:knows', '__proto__']) {
+    for (const data of odd) await Socket.last.says(event, data, 'srv-7');
+  }
+  await Socket.last.says('connection:health', { kind: 'hello', heartbeatIntervalMs: -1, heartbeatTimeoutMs: 'x', maxMessageBytes: null });
+  await settled();
+  process.off('unhandledRejection', fault);
+  assert.deepEqual(faults, []);
+  await Socket.last.says('status:update', { activeDownloads: {} }, requestId);
+  assert.deepEqual(await waiting, { activeDownloads: {} });
+  assert.equal(Socket.last.closedWith, undefined);
+});
+
+test('an answer that cannot be read rejects its call', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const asked = assert.rejects(client.request(ASK, 'r-1'), (error) => error.code === 'INVALID_RESPONSE');
+  await Socket.last.says('download:start', { downloadId: 7 }, 'r-1');
+  await asked;
+});
+
+test('a wait no clock can hold is cut to an hour', async () => {
+  client.connect();
+  await Socket.last.hello();
+  await Socket.last.says('system:error', { code: 'SHUTTING_DOWN', message: 'm', recoverable: true, retryAfter: 1e300 });
+  await Socket.last.drop(1001);
+  assert.deepEqual(waits(), [LIMITS.waitMsMax]);
+});
+
+test('a message over the limit, or a binary frame on a connection of text, ends it', async () => {
+  for (const [frame, code] of [['x'.repeat(LIMITS.messageBytesMax + 1), 1009], [new ArrayBuffer(4), 1003]]) {
+    heard.length = 0;
+    client.connect();
+    await Socket.last.hello();
+    await Socket.last.sends(frame);
+    assert.deepEqual(heard.at(-1), ['connection:failed', { code, reason: heard.at(-1)[1].reason }]);
+    assert.equal(Socket.last.closedWith, 4000, 'a page may not send the code itself');
+  }
+});
+
+test('options that contradict each other are refused at once', () => {
+  const secret = new Uint8Array(32);
+  for (const options of [{ seal: true }, { signed: true }, { key: { id: 'k1', secret }, signed: false }, { key: { id: 'k 1', secret } },
+    { key: { id: '', secret } }, { key: { id: 'k1', secret: new Uint8Array(31) } }, { key: { id: 'k1', secret: 'x'.repeat(43) } }]) {
+    assert.throws(() => new DownloadClient(options), TypeError, JSON.stringify(options));
+  }
+});
+
+test('a page that may not use WebCrypto is told so, but only when it wants a key', () => {
+  const own = Object.getOwnPropertyDescriptor(globalThis, 'crypto');
+  Object.defineProperty(globalThis, 'crypto', { value: { getRandomValues: (bytes) => bytes }, configurable: true });
+  try {
+    assert.throws(() => new DownloadClient({ key: { id: 'k1', secret: new Uint8Array(32) } }), (error) => error.code === 'INSECURE_CONTEXT' && error.message.includes('https'));
+    new DownloadClient();
+  } finally {
+    Object.defineProperty(globalThis, 'crypto', own);
+  }
 });

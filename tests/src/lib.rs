@@ -11,6 +11,10 @@ mod browser;
 #[cfg(target_os = "linux")]
 mod e2e;
 
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod hostile;
+
 /// What a test may need and a machine may lack.
 #[cfg(test)]
 mod tools {

@@ -4,7 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use spandrel_download_protocol::{Column, ColumnType, UtcOffset};
+use spandrel_download_service::ServiceConfig;
 use spandrel_source_parquet::{DatasetConfig, FileFormat};
+
+mod auth;
+mod limits;
+
+use auth::Auth;
+use limits::{Csv, Heartbeat, Limits, Retention};
 
 /// Everything that can be configured; a member that is not here is refused.
 #[derive(Debug, Deserialize)]
@@ -15,7 +22,7 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) tcp_listen: Option<String>,
     #[serde(default)]
-    pub(crate) ipc: Option<String>,
+    ipc: Option<String>,
     #[serde(default)]
     pub(crate) tls: Option<Tls>,
     #[serde(default = "default_state_dir")]
@@ -45,66 +52,53 @@ fn default_state_dir() -> PathBuf {
     "state".into()
 }
 
-/// Read so that a file meant for a later version is refused for the right reason.
-#[derive(Debug, Deserialize)]
+/// Encryption of `listen` and `tcpListen`: PEM files, or a certificate made at each start.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "only its presence counts until TLS is built")]
 pub(crate) struct Tls {
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
-    self_signed: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "keys and tokens are checked for their shape until sessions use them")]
-pub(crate) struct Auth {
     #[serde(default)]
-    pub(crate) mode: AuthMode,
-    window_ms: Option<u64>,
-    #[serde(default)]
-    keys: Vec<Key>,
-    #[serde(default)]
-    bearer_tokens: Vec<BearerToken>,
+    self_signed: bool,
 }
 
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum AuthMode {
-    #[default]
-    None,
-    Required,
+/// A [`Tls`] that can be meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Certificate {
+    Files { cert: PathBuf, key: PathBuf },
+    SelfSigned,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "see Auth")]
-struct Key {
-    id: String,
-    secret: String,
-    principal: String,
-    not_before: Option<u64>,
-    not_after: Option<u64>,
-}
+impl Tls {
+    pub(crate) fn is_self_signed(&self) -> bool {
+        self.self_signed
+    }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "see Auth")]
-struct BearerToken {
-    token: String,
-    principal: String,
-}
-
-// Secrets stay out of logs.
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Key({})", self.id)
+    pub(crate) fn certificate(&self) -> Result<Certificate, String> {
+        match (&self.cert, &self.key, self.self_signed) {
+            (Some(cert), Some(key), false) => Ok(Certificate::Files { cert: cert.clone(), key: key.clone() }),
+            (None, None, true) => Ok(Certificate::SelfSigned),
+            _ => Err("tls is either { \"cert\": PATH, \"key\": PATH } or { \"selfSigned\": true }".into()),
+        }
     }
 }
 
-impl std::fmt::Debug for BearerToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "BearerToken({})", self.principal)
+/// How a parent process talks to the server (protocol section 2.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ipc {
+    Stdio,
+    Node,
+    Unix(PathBuf),
+}
+
+impl Ipc {
+    fn parse(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("unix:")) {
+            ("stdio", _) => Ok(Self::Stdio),
+            ("node", _) => Ok(Self::Node),
+            (_, Some(path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            _ => Err(format!("ipc is {text:?}; it is \"stdio\", \"node\" or \"unix:PATH\"")),
+        }
     }
 }
 
@@ -182,48 +176,6 @@ impl Dataset {
     }
 }
 
-/// Bounds of protocol section 14; what is left out has its default there.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Limits {
-    pub(crate) max_message_bytes: Option<usize>,
-    pub(crate) max_connections: Option<usize>,
-    pub(crate) max_attachments: Option<usize>,
-    pub(crate) messages_per_second: Option<u32>,
-    pub(crate) message_burst: Option<u32>,
-    pub(crate) outbound_queue_bytes: Option<usize>,
-    pub(crate) max_active: Option<usize>,
-    pub(crate) max_active_per_principal: Option<usize>,
-    pub(crate) max_queued: Option<usize>,
-    pub(crate) max_parts: Option<u32>,
-    pub(crate) max_sort_rows: Option<u64>,
-    pub(crate) max_retries: Option<u32>,
-    pub(crate) source_timeout_ms: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Heartbeat {
-    pub(crate) interval_ms: Option<u64>,
-    pub(crate) timeout_ms: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Retention {
-    pub(crate) file_ttl_ms: Option<u64>,
-    pub(crate) record_ttl_ms: Option<u64>,
-    pub(crate) paused_ttl_ms: Option<u64>,
-    pub(crate) url_ttl_ms: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Csv {
-    #[serde(default)]
-    pub(crate) formula_guard_default: bool,
-}
-
 impl Config {
     /// Reads a file; relative paths in it start at its folder.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
@@ -233,6 +185,13 @@ impl Config {
         let mut config = Self::parse(&text, is_toml).map_err(failed)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         config.state_dir = folder.join(&config.state_dir);
+        if let Some(tls) = &mut config.tls {
+            tls.cert = tls.cert.as_ref().map(|path| folder.join(path));
+            tls.key = tls.key.as_ref().map(|path| folder.join(path));
+        }
+        if let Some(path) = config.ipc.as_ref().and_then(|ipc| ipc.strip_prefix("unix:")) {
+            config.ipc = Some(format!("unix:{}", folder.join(path).display()));
+        }
         for dataset in &mut config.datasets {
             dataset.path = folder.join(&dataset.path);
         }
@@ -246,43 +205,32 @@ impl Config {
         Ok(config)
     }
 
+    pub(crate) fn ipc(&self) -> Result<Option<Ipc>, String> {
+        self.ipc.as_deref().map(Ipc::parse).transpose()
+    }
+
+    /// Sets the bounds that are configured, and leaves the others.
+    pub(crate) fn bound(&self, service: &mut ServiceConfig) {
+        self.limits.apply(service);
+        self.heartbeat.apply(service);
+        self.retention.apply(service);
+        service.formula_guard = self.csv.formula_guard_default;
+        if let Some(window_ms) = self.auth.window_ms {
+            service.auth_window_ms = window_ms;
+        }
+    }
+
     fn parse(text: &str, is_toml: bool) -> Result<Self, String> {
         let config: Self = if is_toml {
             toml::from_str(text).map_err(|e| e.to_string())?
         } else {
             serde_json::from_str(text).map_err(|e| e.to_string())?
         };
-        let later = [
-            ("tcpListen", config.tcp_listen.is_some()),
-            ("ipc", config.ipc.is_some()),
-            ("tls", config.tls.is_some()),
-        ];
-        if let Some((name, _)) = later.iter().find(|(_, is_set)| *is_set) {
-            return Err(format!("{name} is not available yet; leave it out or set it to null"));
-        }
-        let (limits, heartbeat) = (&config.limits, &config.heartbeat);
-        let small = |n: Option<usize>| n == Some(0);
-        let zero = [
-            ("limits.maxMessageBytes", small(limits.max_message_bytes)),
-            ("limits.maxConnections", small(limits.max_connections)),
-            ("limits.maxAttachments", small(limits.max_attachments)),
-            ("limits.messagesPerSecond", limits.messages_per_second == Some(0)),
-            ("limits.messageBurst", limits.message_burst == Some(0)),
-            ("limits.outboundQueueBytes", small(limits.outbound_queue_bytes)),
-            ("limits.maxActive", small(limits.max_active)),
-            ("limits.maxActivePerPrincipal", small(limits.max_active_per_principal)),
-            ("limits.maxParts", limits.max_parts == Some(0)),
-            ("limits.sourceTimeoutMs", limits.source_timeout_ms == Some(0)),
-            ("heartbeat.intervalMs", heartbeat.interval_ms == Some(0)),
-            ("heartbeat.timeoutMs", heartbeat.timeout_ms == Some(0)),
-        ];
-        if let Some((name, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
-            return Err(format!("{name} is 0, with which nothing would work; it is at least 1"));
-        }
-        // Never less protection than was asked for.
-        if config.auth.mode == AuthMode::Required {
-            return Err("auth.mode \"required\" is not available yet; only \"none\" is".into());
-        }
+        config.ipc()?;
+        config.tls.as_ref().map(Tls::certificate).transpose()?;
+        config.limits.check()?;
+        config.heartbeat.check()?;
+        config.auth.check()?;
         Ok(config)
     }
 }
@@ -299,7 +247,9 @@ mod tests {
             timeColumn = \"time\"\ncolumns = [{ name = \"time\", type = \"timestamp\", precision = 3 }]\n";
         let (a, b) = (Config::parse(json, false).unwrap(), Config::parse(toml, true).unwrap());
         assert_eq!(format!("{a:?}"), format!("{b:?}"));
-        assert_eq!((a.limits.max_active, a.state_dir), (Some(2), "state".into()));
+        let mut service = ServiceConfig::new("x");
+        a.bound(&mut service);
+        assert_eq!((service.jobs.max_active, a.state_dir), (2, "state".into()));
     }
 
     #[test]
@@ -314,8 +264,22 @@ mod tests {
             ),
             ("no data sets", "{}", "datasets"),
             ("type", r#"{ "datasets": [], "limits": { "maxActive": "2" } }"#, "expected usize"),
-            ("later", r#"{ "datasets": [], "ipc": "stdio" }"#, "ipc is not available"),
+            ("ipc", r#"{ "datasets": [], "ipc": "pipe" }"#, "ipc is \"pipe\""),
+            ("ipc path", r#"{ "datasets": [], "ipc": "unix:" }"#, "unix:PATH"),
             ("auth", r#"{ "datasets": [], "auth": { "mode": "required" } }"#, "auth.mode"),
+            ("half a certificate", r#"{ "datasets": [], "tls": { "cert": "a.pem" } }"#, "tls is either"),
+            ("no certificate", r#"{ "datasets": [], "tls": {} }"#, "tls is either"),
+            (
+                "two certificates",
+                r#"{ "datasets": [], "tls": { "cert": "a", "key": "b", "selfSigned": true } }"#,
+                "tls is either",
+            ),
+            (
+                "small",
+                r#"{ "datasets": [], "limits": { "maxMessageBytes": 100 } }"#,
+                "maxMessageBytes is under",
+            ),
+            ("deep", r#"{ "datasets": [], "limits": { "maxFilterDepth": 99 } }"#, "maxFilterDepth is over"),
             ("zero", r#"{ "datasets": [], "limits": { "maxActive": 0 } }"#, "limits.maxActive is 0"),
             ("zero", r#"{ "datasets": [], "heartbeat": { "intervalMs": 0 } }"#, "heartbeat.intervalMs is 0"),
             (
@@ -331,10 +295,51 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_printed() {
-        let text = r#"{ "datasets": [], "auth": { "keys": [{ "id": "k1", "secret": "HUSH", "principal": "p" }],
-            "bearerTokens": [{ "token": "HUSH", "principal": "p" }] } }"#;
-        assert!(!format!("{:?}", Config::parse(text, false).unwrap()).contains("HUSH"));
+    fn every_bound_of_the_protocol_can_be_set() {
+        let text = r#"{ "datasets": [], "auth": { "windowMs": 7 }, "csv": { "formulaGuardDefault": true },
+            "limits": { "maxMessageBytes": 5001, "maxConnections": 2, "maxAttachments": 3, "messagesPerSecond": 4,
+                "messageBurst": 5, "outboundQueueBytes": 6, "outboundTimeoutMs": 7, "maxActive": 8,
+                "maxActivePerPrincipal": 9, "maxQueued": 0, "maxParts": 11, "maxSortRows": 12, "maxRetries": 0,
+                "retryDelayMs": 14, "sourceTimeoutMs": 15, "minFreeBytes": 0, "maxNonces": 17, "maxFilterDepth": 18,
+                "maxFilterLeaves": 19, "maxGroupEntries": 20, "maxInValues": 21, "maxFilterValueBytes": 22 },
+            "heartbeat": { "intervalMs": 23, "timeoutMs": 24 },
+            "retention": { "fileTtlMs": 25, "recordTtlMs": 26, "pausedTtlMs": 27, "urlTtlMs": 28 } }"#;
+        let mut service = ServiceConfig::new("x");
+        Config::parse(text, false).unwrap().bound(&mut service);
+        let (sessions, protocol) = (&service.sessions, &service.sessions.protocol);
+        let (jobs, limits, retention) = (&service.jobs, &service.limits, &service.retention);
+        assert_eq!(
+            (protocol.message_bytes_max, limits.connections_max, sessions.attachments_max),
+            (5001, 2, 3)
+        );
+        assert_eq!((sessions.messages_per_s, sessions.message_burst, sessions.outbound_bytes_max), (4, 5, 6));
+        assert_eq!((sessions.outbound_over_ms, jobs.max_active, jobs.max_active_per_principal), (7, 8, 9));
+        assert_eq!((jobs.max_queued, jobs.max_parts, limits.sort_rows_max), (0, 11, Some(12)));
+        assert_eq!((jobs.retries_max, jobs.retry_delay_ms, limits.source_timeout_ms), (0, 14, 15));
+        assert_eq!((limits.free_bytes_min, limits.nonces_max, protocol.filter_depth_max), (Some(0), 17, 18));
+        assert_eq!(
+            (protocol.filter_leaves_max, protocol.group_entries_max, protocol.in_values_max),
+            (19, 20, 21)
+        );
+        assert_eq!((protocol.filter_value_bytes_max, sessions.heartbeat_interval_ms), (22, 23));
+        assert_eq!(
+            (sessions.heartbeat_timeout_ms, retention.file_ttl_ms, retention.record_ttl_ms),
+            (24, 25, 26)
+        );
+        assert_eq!((retention.paused_ttl_ms, service.url_ttl_ms, service.auth_window_ms), (27, 28, 7));
+        assert!(service.formula_guard);
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.json");
+        let text = r#"{ "datasets": [], "tls": { "cert": "c.pem", "key": "/k.pem" }, "ipc": "unix:sock" }"#;
+        std::fs::write(&path, text).unwrap();
+        let config = Config::read(&path).unwrap();
+        assert_eq!(config.ipc().unwrap(), Some(Ipc::Unix(dir.path().join("sock"))));
+        let want = Certificate::Files { cert: dir.path().join("c.pem"), key: "/k.pem".into() };
+        assert_eq!(config.tls.unwrap().certificate(), Ok(want));
     }
 
     #[test]

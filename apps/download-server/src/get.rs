@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use spandrel_download_client::{
-    Client, ClientError, ClientOptions, GetError, GetEvent, GetOptions, GetReport, Wanted, get,
+    Client, ClientError, ClientOptions, Credentials, GetError, GetEvent, GetOptions, GetReport, Wanted, get,
 };
 use spandrel_download_protocol::{
     Codec, Column, DownloadId, DownloadRequest, Format, SortOrder, Timestamp, UtcOffset, parse_filter_text,
@@ -152,7 +152,9 @@ pub(crate) async fn run(args: GetArgs) -> ExitCode {
 
 async fn try_run(args: &GetArgs) -> Result<GetReport, GetError> {
     let mut options = ClientOptions::default();
-    options.bearer.clone_from(&args.bearer);
+    if let Some(token) = &args.bearer {
+        options = options.credentials(Credentials::bearer(token)?);
+    }
     let client = Client::connect(&args.url, options).await?;
     let wanted = match args.attach {
         Some(id) => Wanted::Job(id),

@@ -8,6 +8,7 @@ mod bar;
 mod config;
 mod export;
 mod get;
+mod memory;
 mod sample;
 mod serve;
 
@@ -16,9 +17,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,20 +80,23 @@ fn main() -> ExitCode {
         Some(Command::Sample(args)) => return sample::run(args),
         _ => {}
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let watched = memory::Watched::default();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    memory::give_back_on_park(&mut builder, &watched);
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.to_string()),
     };
     let ended = match cli.command {
         Some(Command::Get(args)) => Ok(runtime.block_on(get::run(*args))),
         Some(Command::Export(_) | Command::Sample(_)) => Ok(ExitCode::SUCCESS),
-        Some(Command::Demo(args)) => runtime.block_on(serve::demo(args)),
-        Some(Command::Serve(args)) => runtime.block_on(serve::serve(args)),
+        Some(Command::Demo(args)) => runtime.block_on(serve::demo(args, &watched)),
+        Some(Command::Serve(args)) => runtime.block_on(serve::serve(args, &watched)),
         None if cli.serve.config.is_none() && cli.serve.data.is_none() => {
             let _ = Cli::command().write_help(&mut std::io::stderr());
             return ExitCode::from(2);
         }
-        None => runtime.block_on(serve::serve(cli.serve)),
+        None => runtime.block_on(serve::serve(cli.serve, &watched)),
     };
     // Threads that still read or write are durable wherever they are.
     runtime.shutdown_background();

@@ -3,14 +3,19 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use spandrel_download_service::{Dataset, Service, ServiceConfig};
+use spandrel_download_service::spandrel_transport::{TlsError, TlsServer};
+use spandrel_download_service::{Authenticator as _, Dataset, Keyring, Service, ServiceConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
+use crate::memory::Watched;
+
+mod doors;
 
 /// The protocol allows 5 s; the rest is for the process itself.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
@@ -62,7 +67,7 @@ impl From<String> for Stop {
 }
 
 /// Serves until a signal comes.
-pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Stop> {
+pub(crate) async fn serve(args: ServeArgs, watched: &Watched) -> Result<ExitCode, Stop> {
     let config = match (&args.config, &args.data) {
         (Some(path), _) => Config::read(path).map_err(Stop::Configuration)?,
         (None, Some(data)) => Config::of_data(data)?,
@@ -79,11 +84,12 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Stop> {
     config.listen = args.listen.unwrap_or(config.listen);
     config.state_dir = args.state_dir.unwrap_or(config.state_dir);
     config.public_base_url = args.public_base_url.or(config.public_base_url);
-    Ok(run(config, |address| announce("Serving", address)).await?)
+    doors::warn_of_readable_secrets(&config, args.config.as_ref());
+    Ok(run(config, args.config, watched, "Serving").await?)
 }
 
 /// Serves the bundled data set.
-pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, Stop> {
+pub(crate) async fn demo(args: DemoArgs, watched: &Watched) -> Result<ExitCode, Stop> {
     let temporary = std::env::temp_dir().join(format!("spandrel-demo-{}", std::process::id()));
     let state_dir = args.state_dir.clone().unwrap_or_else(|| temporary.clone());
     let failed = |e: std::io::Error| format!("{}: {e}", state_dir.display());
@@ -93,42 +99,77 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, Stop> {
     let mut config = Config::of_data(&data)?;
     config.listen = args.listen;
     config.state_dir = state_dir;
-    let ended = run(config, |address| announce("Flights from New York, 2013:", address)).await;
+    let ended = run(config, None, watched, "Flights from New York, 2013:").await;
     if args.state_dir.is_none() {
         let _ = std::fs::remove_dir_all(&temporary);
     }
     Ok(ended?)
 }
 
-/// The one line a person, or a script, waits for; with port 0 it is where the port can be read.
-fn announce(what: &str, address: SocketAddr) {
-    let text = format!("{what} http://{address}/\nStop with Ctrl-C.\n");
-    let mut out = std::io::stdout();
-    let _ =
-        std::io::Write::write_all(&mut out, text.as_bytes()).and_then(|()| std::io::Write::flush(&mut out));
+/// The line a person, or a script, waits for; with port 0 it is where the port can be read. On stdout, unless that
+/// belongs to the parent.
+fn announce(text: &str, is_quiet: bool) {
+    use std::io::Write as _;
+    let _ = if is_quiet {
+        std::io::stderr().write_all(text.as_bytes())
+    } else {
+        let mut out = std::io::stdout();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    };
 }
 
-async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode, String> {
-    let listener =
-        TcpListener::bind(&config.listen).await.map_err(|e| format!("listen {}: {e}", config.listen))?;
-    let address = listener.local_addr().map_err(|e| e.to_string())?;
-    let opened = tokio::task::spawn_blocking(move || open(&config, address)).await;
+async fn run(
+    config: Config,
+    path: Option<PathBuf>,
+    watched: &Watched,
+    greeting: &str,
+) -> Result<ExitCode, String> {
+    let failed = |e: std::io::Error| format!("listen {}: {e}", config.listen);
+    let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    doors::warn_of_plain_text(&config, address.ip());
+    let tls = doors::tls(&config)?;
+    let ring = Arc::new(config.auth.keyring()?);
+    let config = Arc::new(config);
+    let opened = {
+        let (config, ring, tls) = (Arc::clone(&config), Arc::clone(&ring), tls.clone());
+        tokio::task::spawn_blocking(move || open(&config, address, ring, tls)).await
+    };
     let service = opened.map_err(|e| e.to_string())??;
+    let _ = watched.set(service.clone());
+    let tcp = doors::tcp(&config, &service, tls.clone()).await?;
+    let parent = doors::parent(&config, &service).await?;
     tracing::info!(%address, "serving");
-    ready(address);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut text = format!("{greeting} {scheme}://{address}/\n");
+    for also in [tcp.as_deref(), parent.listener()].into_iter().flatten() {
+        text.push_str(&format!("Also {}\n", also.local()));
+    }
+    text.push_str("Stop with Ctrl-C.\n");
+    announce(&text, parent.owns_stdout());
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let mut hangup = signal(SignalKind::hangup()).map_err(|e| e.to_string())?;
+    let reload = Reload { path, ring, tls, service: service.clone() };
+    if let Some(tcp) = tcp {
+        let service = service.clone();
+        tokio::spawn(async move { service.serve_links(tcp).await });
+    }
+    let gone = parent.serve(&service);
     let serving = service.serve(listener);
-    tokio::pin!(serving);
+    tokio::pin!(serving, gone);
     loop {
         tokio::select! {
             served = &mut serving => served.map_err(|e| e.to_string())?,
+            () = &mut gone => {
+                tracing::info!("the parent process is gone");
+                break;
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
-                let service = service.clone();
-                tokio::task::spawn_blocking(move || service.reload());
+                let reload = reload.clone();
+                tokio::task::spawn_blocking(move || reload.run());
             }
         }
     }
@@ -146,7 +187,44 @@ async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<ExitCode,
     }
 }
 
-fn open(config: &Config, address: SocketAddr) -> Result<Service, String> {
+/// What a SIGHUP looks at again: keys and tokens, the certificate, the data.
+#[derive(Clone)]
+struct Reload {
+    path: Option<PathBuf>,
+    ring: Arc<Keyring>,
+    tls: Option<TlsServer>,
+    service: Service,
+}
+
+impl Reload {
+    /// Blocking. What cannot be read stays as it was.
+    fn run(&self) {
+        if let Some(path) = &self.path {
+            let replaced = Config::read(path).and_then(|config| {
+                if config.auth.is_required() == self.ring.is_open() {
+                    tracing::warn!("auth.mode changes only with a new start; keys and tokens are taken over");
+                }
+                config.auth.replace(&self.ring)
+            });
+            match replaced {
+                Ok(()) => self.service.recheck(),
+                Err(error) => tracing::error!(error, "keys and tokens stay as they were"),
+            }
+        }
+        match self.tls.as_ref().map(TlsServer::reload) {
+            None | Some(Ok(()) | Err(TlsError::NoFiles)) => {}
+            Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+        }
+        self.service.reload();
+    }
+}
+
+fn open(
+    config: &Config,
+    address: SocketAddr,
+    auth: Arc<Keyring>,
+    tls: Option<TlsServer>,
+) -> Result<Service, String> {
     let mut service = ServiceConfig::new(absolute(&config.state_dir));
     service.listen = Some(address);
     service.public_base_url.clone_from(&config.public_base_url);
@@ -163,35 +241,10 @@ fn open(config: &Config, address: SocketAddr) -> Result<Service, String> {
         named.principals.clone_from(&dataset.principals);
         service = service.with_dataset(named);
     }
-    bound(&mut service, config);
+    config.bound(&mut service);
+    service.auth = auth;
+    service.tls = tls.map(|tls| tls.with_alpn(["http/1.1"]));
     Service::open(service).map_err(|e| e.to_string())
-}
-
-fn bound(service: &mut ServiceConfig, config: &Config) {
-    fn set<T: Copy>(to: &mut T, from: Option<T>) {
-        *to = from.unwrap_or(*to);
-    }
-    let (limits, sessions) = (&config.limits, &mut service.sessions);
-    set(&mut sessions.protocol.message_bytes_max, limits.max_message_bytes);
-    set(&mut sessions.attachments_max, limits.max_attachments);
-    set(&mut sessions.messages_per_s, limits.messages_per_second);
-    set(&mut sessions.message_burst, limits.message_burst);
-    set(&mut sessions.outbound_bytes_max, limits.outbound_queue_bytes);
-    set(&mut sessions.heartbeat_interval_ms, config.heartbeat.interval_ms);
-    set(&mut sessions.heartbeat_timeout_ms, config.heartbeat.timeout_ms);
-    set(&mut service.jobs.max_active, limits.max_active);
-    set(&mut service.jobs.max_active_per_principal, limits.max_active_per_principal);
-    set(&mut service.jobs.max_queued, limits.max_queued);
-    set(&mut service.jobs.max_parts, limits.max_parts);
-    set(&mut service.jobs.retries_max, limits.max_retries);
-    set(&mut service.limits.connections_max, limits.max_connections);
-    set(&mut service.limits.source_timeout_ms, limits.source_timeout_ms);
-    service.limits.sort_rows_max = limits.max_sort_rows;
-    set(&mut service.retention.file_ttl_ms, config.retention.file_ttl_ms);
-    set(&mut service.retention.record_ttl_ms, config.retention.record_ttl_ms);
-    set(&mut service.retention.paused_ttl_ms, config.retention.paused_ttl_ms);
-    set(&mut service.url_ttl_ms, config.retention.url_ttl_ms);
-    service.formula_guard = config.csv.formula_guard_default;
 }
 
 fn absolute(path: &Path) -> PathBuf {

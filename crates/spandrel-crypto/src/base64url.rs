@@ -12,6 +12,11 @@ pub fn encode_base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Appends `bytes` as base64url without padding to `text`.
+pub fn push_base64url(bytes: &[u8], text: &mut String) {
+    URL_SAFE_NO_PAD.encode_string(bytes, text);
+}
+
 /// Decodes base64url without padding. The empty text is the empty value.
 ///
 /// # Errors
@@ -53,6 +58,9 @@ mod tests {
             (&[0xfb, 0xff, 0xbf], "-_-_"),
         ] {
             assert_eq!(encode_base64url(plain), text);
+            let mut appended = String::from("x");
+            push_base64url(plain, &mut appended);
+            assert_eq!(appended, format!("x{text}"));
             assert_eq!(decode_base64url(text).as_deref(), Ok(plain), "{text}");
         }
     }

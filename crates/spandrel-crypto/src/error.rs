@@ -19,6 +19,9 @@ pub enum CryptoError {
     /// sender.
     #[error("tag does not match key and input")]
     TagMismatch,
+    /// More than one vector may cover. Seal less at once.
+    #[error("expected at most 64 GiB under one vector")]
+    TooLong,
     /// Not a bearer token. Use 1 to 4096 of `A-Z a-z 0-9 - . _ ~ + /`, then any number of `=`.
     #[error("expected a bearer token of 1 to {max} characters from A-Z a-z 0-9 - . _ ~ + / and trailing =")]
     TokenForm {

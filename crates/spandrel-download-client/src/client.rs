@@ -8,13 +8,15 @@ use spandrel_download_protocol::{
     ClientEvent, DownloadId, DownloadRequest, DownloadStart, DownloadStatus, JobRef, Scope, SessionState,
     StatusCheck,
 };
+use spandrel_transport::{Close, Security};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::address::{Address, HttpOrigin};
+use crate::dial::{self, Dial, Network};
 use crate::http::Http;
-use crate::origin::Origin;
-use crate::session::{Ask, ConnectionState, Reply, Session, new_request_id};
+use crate::session::{Ask, ConnectionState, Reply, Session};
 use crate::slot::{DownloadEvent, Slot};
-use crate::{ClientError, ClientOptions};
+use crate::{ClientError, ClientOptions, Failure, random};
 
 /// A connection to a download server, kept open through losses. Clones share it.
 ///
@@ -35,23 +37,50 @@ pub struct Download {
 }
 
 impl Client {
-    /// Connects to `http://host:port` (or `ws://…`) and waits for the hello.
+    /// Connects and waits for the hello.
+    ///
+    /// `url` is `http://host:port` or `https://` (`ws://` and `wss://` mean the same), `tcp://host:port`,
+    /// `tcps://host:port` or `unix:/path`; with the last three, files come from
+    /// [`ClientOptions::http_url`].
     ///
     /// The first attempt is not repeated: a wrong address should be told at once. Must be called inside a tokio
     /// runtime. Cancel safe: nothing remains.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Url`], [`ClientError::Dial`], [`ClientError::NoHello`], or [`ClientError::Protocol`] when
-    /// something else answers there.
+    /// [`ClientError::Url`], [`ClientError::Options`] and [`ClientError::Tls`] before anything is sent;
+    /// [`ClientError::Dial`], [`ClientError::NoHello`], [`ClientError::Closed`], [`ClientError::Denied`],
+    /// [`ClientError::Untrusted`], or [`ClientError::Protocol`] when something else answers there.
     pub async fn connect(url: &str, options: ClientOptions) -> Result<Self, ClientError> {
-        let origin = Origin::parse(url)?;
-        let http = Http::new(origin.clone(), &options)?;
+        options.check()?;
+        let Address { route, http } = Address::parse(url, options.http_url.as_deref())?;
+        let tls = dial::tls(&options, route.is_secure() || http.is_secure())?;
+        let security = |is_secure: bool| match &tls {
+            Some(tls) if is_secure => Security::none().with_client(tls.clone()),
+            _ => Security::none(),
+        };
+        let network = Network::new(route.clone(), &options, security(route.is_secure()))?;
+        let http = Http::new(http, tls, &options);
+        Self::open(Arc::new(network), http, options).await
+    }
+
+    /// As [`connect`](Self::connect), with links of your own. Files come from [`ClientOptions::http_url`].
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_over(dial: Arc<dyn Dial>, options: ClientOptions) -> Result<Self, ClientError> {
+        options.check()?;
+        let origin = HttpOrigin::parse(options.http_url.as_deref())?;
+        let tls = dial::tls(&options, origin.is_secure())?;
+        Self::open(dial, Http::new(origin, tls, &options), options).await
+    }
+
+    async fn open(dial: Arc<dyn Dial>, http: Http, options: ClientOptions) -> Result<Self, ClientError> {
+        let (info, run) = Session::open(dial, options).await?;
         let (asks, queue) = mpsc::channel(64);
-        let (state_in, state) = watch::channel(ConnectionState::Connected);
-        let session = Session::new(origin, options, queue, state_in)?;
-        let open = session.open().await?;
-        tokio::spawn(session.run(open));
+        let (state_in, state) = watch::channel(ConnectionState::Connected(info));
+        run(queue, state_in);
         Ok(Self { asks, state, http })
     }
 
@@ -133,7 +162,7 @@ impl Client {
         Ok(state.active_downloads.remove(&id))
     }
 
-    /// How the connection is, now and at every change.
+    /// How the connection is, now and at every change: [`ConnectionState::Failed`] is the event `connection:failed`.
     pub fn state(&self) -> watch::Receiver<ConnectionState> {
         self.state.clone()
     }
@@ -158,15 +187,15 @@ impl Client {
 
     async fn ask(&self, event: ClientEvent, data: &impl Serialize, reply: Reply) -> Result<(), ClientError> {
         let data: Box<RawValue> = serde_json::value::to_raw_value(data).expect("requests are plain data");
-        let ask = Ask { event, data, request_id: new_request_id(), reply };
+        let ask = Ask::new(event, data, random::request_id(), reply);
         self.asks.send(ask).await.map_err(|_| self.failed())
     }
 
     /// The session is gone; the state it left tells why.
     fn failed(&self) -> ClientError {
-        match *self.state.borrow() {
-            ConnectionState::Failed { code, attempts } => ClientError::ConnectionFailed { code, attempts },
-            _ => ClientError::ConnectionFailed { code: 1006, attempts: 0 },
+        match &*self.state.borrow() {
+            ConnectionState::Failed(failure) => failure.clone().into(),
+            _ => Failure { code: Close::ABNORMAL, reason: String::new(), attempts: 0 }.into(),
         }
     }
 }

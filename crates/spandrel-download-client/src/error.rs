@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use spandrel_download_protocol::{ErrorResponse, ProtocolError};
-use spandrel_transport::DialError;
+use spandrel_download_protocol::{ErrorCode, ErrorResponse, ProtocolError};
+use spandrel_transport::{Close, DialError, TlsError};
 
 /// Anything this crate can fail with.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,15 @@ pub enum ClientError {
         /// What was expected.
         why: &'static str,
     },
+    /// The options contradict each other or the address. Change them.
+    #[error("{0}")]
+    Options(&'static str),
+    /// The server's certificate is not trusted, or what is to be trusted cannot be used as given.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The system gives no random numbers, without which nothing can be signed or sealed.
+    #[error("the system gives no random numbers")]
+    NoRandom,
     /// The first connection did not open. Later ones are tried again by themselves.
     #[error("cannot connect: {0}")]
     Dial(#[from] DialError),
@@ -27,28 +36,51 @@ pub enum ClientError {
         after_ms: u64,
     },
     /// Connected, and closed by the server before its hello; the protocol's section 2.4 names the codes.
-    #[error("the server closed the connection before its hello, with code {code}")]
-    Closed {
-        /// Close code; 1005 when there was none.
+    #[error("the server closed the connection before its hello, with code {}", .0)]
+    Closed(Close),
+    /// The server does not take these credentials, or wants some. Trying again does not help.
+    #[error("the server does not accept the credentials given, or wants some: {why}")]
+    Denied {
+        /// How it said so.
+        why: String,
+    },
+    /// A message is not the server's, or not as the server sent it: wrong signature, wrong seal, sent twice, too
+    /// old. The connection was closed. Perhaps the key is another one than the server's.
+    #[error("cannot trust what the server sends: {why}")]
+    Untrusted {
+        /// Close code, 4401 where it is about signature or seal.
         code: u16,
+        /// What is wrong.
+        why: String,
     },
     /// The server said no; [`ErrorResponse::recoverable`] tells whether asking again later can help.
     #[error("the server refused: {0}")]
     Refused(#[from] ErrorResponse),
-    /// The connection is gone for good, or the attempts are used up (`connection:failed`). Jobs go on at the
-    /// server: connect anew and attach.
-    #[error("connection failed with code {code} after {attempts} attempts to reconnect")]
-    ConnectionFailed {
-        /// Last close code; 1006 when there was none.
-        code: u16,
-        /// Attempts made.
-        attempts: u32,
-    },
+    /// The connection is gone for good (`connection:failed`). Jobs go on at the server: connect anew and attach.
+    #[error(transparent)]
+    ConnectionFailed(#[from] Failure),
     /// More is under way on this connection than [`ClientOptions`](crate::ClientOptions) allows.
     #[error("more than {max} requests are unanswered")]
     TooMany {
         /// The bound.
         max: usize,
+    },
+    /// The request is longer than the server takes. Make it smaller.
+    #[error("the request of {len} bytes is over the limit of {max} bytes for a message")]
+    TooBig {
+        /// Bytes of the message, before any layer.
+        len: usize,
+        /// The smaller of the server's bound and our own.
+        max: usize,
+    },
+    /// Something is to come over HTTP, and this session does not know where from: set
+    /// [`ClientOptions::http_url`](crate::ClientOptions::http_url).
+    #[error(
+        "{path} comes over HTTP, and a tcp or unix address does not say where: give the server's http address too"
+    )]
+    NoHttp {
+        /// What was asked for, without its query.
+        path: String,
     },
     /// The server said something that is not this protocol.
     #[error(transparent)]
@@ -84,7 +116,41 @@ pub enum ClientError {
     },
 }
 
+/// The local event `connection:failed` (protocol section 10.3): the attempts are used up, or the server said a code
+/// after which trying again is pointless.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("connection failed with code {code} after {attempts} attempts to reconnect{}{reason}", if reason.is_empty() { "" } else { ": " })]
+pub struct Failure {
+    /// Last close code; 1006 when there was none.
+    pub code: u16,
+    /// Why, for people: the server's words, or what went wrong here. May be empty.
+    pub reason: String,
+    /// Attempts to reconnect that were made.
+    pub attempts: u32,
+}
+
 impl ClientError {
+    /// Whether the server knows or trusts us too little, or we it: other credentials may help, waiting does not.
+    pub const fn is_auth(&self) -> bool {
+        match self {
+            Self::Denied { .. } | Self::Tls(TlsError::Untrusted { .. }) => true,
+            Self::Untrusted { code, .. } => *code == Close::UNAUTHENTICATED,
+            Self::Closed(close) => matches!(close.code, Close::UNAUTHENTICATED),
+            Self::ConnectionFailed(failure) => failure.code == Close::UNAUTHENTICATED,
+            Self::Status { status, .. } => matches!(status, 401 | 403),
+            Self::Refused(refusal) => matches!(
+                refusal.code,
+                ErrorCode::AuthRequired
+                    | ErrorCode::AuthInvalid
+                    | ErrorCode::AuthExpired
+                    | ErrorCode::AuthReplayed
+                    | ErrorCode::Forbidden
+                    | ErrorCode::UrlInvalid
+            ),
+            _ => false,
+        }
+    }
+
     pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::File { path: path.to_owned(), source }
     }

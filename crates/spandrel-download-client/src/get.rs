@@ -11,7 +11,7 @@ use spandrel_download_protocol::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::{Client, ClientError, Download, DownloadEvent};
+use crate::{Client, ClientError, Close, Download, DownloadEvent, Failure};
 use merge::Merge;
 
 /// What to get.
@@ -225,12 +225,11 @@ async fn follow(
             DownloadEvent::State(_) => {}
             DownloadEvent::Complete(complete) => return Ok(complete),
             DownloadEvent::Error(error) => return Err(GetError::Job(error)),
-            DownloadEvent::ConnectionFailed { code, attempts } => {
-                return Err(ClientError::ConnectionFailed { code, attempts }.into());
-            }
+            DownloadEvent::ConnectionFailed(failure) => return Err(ClientError::from(failure).into()),
         }
     }
-    Err(ClientError::ConnectionFailed { code: 1006, attempts: 0 }.into())
+    let reason = "the download ended without an event".to_owned();
+    Err(ClientError::from(Failure { code: Close::ABNORMAL, reason, attempts: 0 }).into())
 }
 
 async fn interrupted(client: &Client, id: DownloadId, options: &GetOptions) -> GetError {
@@ -451,13 +450,14 @@ mod tests {
     #[test]
     fn exit_codes_tell_the_kinds_apart() {
         let refusal = |code| ErrorResponse::new(code, "x");
+        let failed = |code| ClientError::from(Failure { code, reason: String::new(), attempts: 5 });
         let digest = ClientError::Digest { path: "x".into(), announced: String::new(), got: String::new() };
         for (error, want) in [
             (GetError::Usage(String::new()), 2),
             (GetError::Client(refusal(ErrorCode::InvalidFilter).into()), 3),
             (GetError::Job(refusal(ErrorCode::SourceChanged)), 3),
             (GetError::Job(refusal(ErrorCode::Cancelled)), 6),
-            (GetError::Client(ClientError::ConnectionFailed { code: 1006, attempts: 5 }), 4),
+            (GetError::Client(failed(1006)), 4),
             (GetError::Client(ClientError::Http(String::new())), 4),
             (GetError::Client(digest), 5),
             (GetError::InterruptedEarly, 6),

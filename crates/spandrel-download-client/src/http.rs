@@ -1,35 +1,38 @@
 //! The HTTP side: JSON answers here, files in `fetch`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as HyperClient;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 use spandrel_download_protocol::{
     DatasetInfo, DatasetList, DownloadId, DownloadRequest, DownloadStatus, ErrorResponse, Preview, Problem,
 };
+use spandrel_transport::TlsClient;
+use tokio::time::timeout;
 
-use crate::origin::Origin;
-use crate::session::bearer;
-use crate::{Client, ClientError, ClientOptions};
+use crate::address::HttpOrigin;
+use crate::connector::Connector;
+use crate::{Client, ClientError, ClientOptions, dial};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
-    client: HyperClient<HttpConnector, Full<Bytes>>,
-    pub(crate) origin: Origin,
+    client: HyperClient<Connector, Full<Bytes>>,
+    origin: HttpOrigin,
     bearer: Option<HeaderValue>,
     pub(crate) options: ClientOptions,
 }
 
 impl Http {
-    pub(crate) fn new(origin: Origin, options: &ClientOptions) -> Result<Self, ClientError> {
-        let bearer = options.bearer.as_deref().map(bearer).transpose()?;
-        let client = HyperClient::builder(TokioExecutor::new()).build_http();
-        Ok(Self { client, origin, bearer, options: options.clone() })
+    pub(crate) fn new(origin: HttpOrigin, tls: Option<TlsClient>, options: &ClientOptions) -> Self {
+        let bearer = options.http_token().and_then(|token| dial::bearer(token).ok());
+        let client = HyperClient::builder(TokioExecutor::new()).build(Connector::new(tls));
+        Self { client, origin, bearer, options: options.clone() }
     }
 
     /// Sends a request; the token goes along when the address is of the server's own origin.
@@ -58,13 +61,17 @@ impl Http {
         path: &str,
         body: Bytes,
     ) -> Result<T, ClientError> {
-        let answer = self.send(method, path, &[], body).await?;
-        let status = answer.status();
-        if !status.is_success() {
-            return Err(self.refusal(answer, path).await);
-        }
-        let body = self.collect(answer).await?;
-        serde_json::from_slice(&body).map_err(|e| ClientError::Http(format!("{path}: {e}")))
+        let after_ms = self.options.answer_ms;
+        let exchange = async {
+            let answer = self.send(method, path, &[], body).await?;
+            if !answer.status().is_success() {
+                return Err(self.refusal(answer, path).await);
+            }
+            let body = self.collect(answer).await?;
+            serde_json::from_slice(&body).map_err(|e| ClientError::Http(format!("{path}: {e}")))
+        };
+        let late = |_| ClientError::Http(format!("{path}: no answer within {after_ms} ms"));
+        timeout(Duration::from_millis(after_ms), exchange).await.map_err(late)?
     }
 
     /// An answer that is not a success, as an error.

@@ -29,22 +29,31 @@
 //! Bytes: download protocol, version 1; reconnecting is its section 10.3, fetching its section 12.2. Bounds:
 //! [`ClientOptions`].
 
+mod address;
 mod client;
+mod clock;
+mod connector;
+mod credentials;
+mod dial;
 mod error;
 mod fetch;
 mod get;
 mod http;
 mod options;
-mod origin;
+mod random;
 mod session;
 mod slot;
 
 pub use client::{Client, Download};
-pub use error::ClientError;
+pub use credentials::{Credentials, Seal, bearer};
+pub use dial::{Dial, Offer};
+pub use error::{ClientError, Failure};
 pub use fetch::Fetched;
 pub use get::{GetError, GetEvent, GetOptions, GetReport, Wanted, get};
-pub use options::ClientOptions;
-pub use session::ConnectionState;
+pub use options::{ClientOptions, Trust};
+pub use session::{ConnectionState, SessionInfo};
 pub use slot::DownloadEvent;
-pub use spandrel_download_protocol::{DownloadRequest, Format, Timestamp};
-pub use spandrel_session::BackoffPolicy;
+pub use spandrel_crypto::{SecretKey, Token};
+pub use spandrel_download_protocol::{DownloadRequest, Format, Subprotocol, Timestamp};
+pub use spandrel_session::{BackoffPolicy, KeyId};
+pub use spandrel_transport::{Close, DialError, Fingerprint, TlsError};

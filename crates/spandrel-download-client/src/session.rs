@@ -1,33 +1,44 @@
-//! The task that owns the connection: correlates answers, follows jobs, keeps the link alive, opens it again.
+//! The task that owns the connection: takes questions in, keeps the link alive, opens it again.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod book;
+mod channel;
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::HeaderValue;
-use http::header::AUTHORIZATION;
-use serde_json::value::RawValue;
 use spandrel_download_protocol::{
-    ClientEvent, CloseCode, ConnectionHealth, DownloadComplete, DownloadError, DownloadId, DownloadStart,
-    ErrorCode, ErrorResponse, Health, HealthKind, JobRef, Limits, ProtocolError, RequestId, ServerEvent,
-    ServerMessage, SessionState, Subprotocol, parse_progress, parse_server_message, write_client_message,
+    ClientEvent, CloseCode, Health, HealthKind, RequestId, write_client_message,
 };
-use spandrel_session::{Backoff, Beat, Heartbeat, HeartbeatTimes, Millis, Retry};
-use spandrel_transport::{Close, Connection, DialError, Frame, Transport};
-use spandrel_transport_ws::WsTransport;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use spandrel_session::{Backoff, Beat, Heartbeat, Millis, ReplayCache, ReplayLimits, Retry};
+use spandrel_transport::{Close, LinkStats};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::origin::Origin;
-use crate::slot::{DownloadEvent, Slot};
-use crate::{ClientError, ClientOptions};
+use crate::clock::{Ticker, wall_ms};
+use crate::dial::SharedDial;
+use crate::random;
+use crate::slot::DownloadEvent;
+use crate::{ClientError, ClientOptions, Failure};
+
+pub(crate) use book::{Ask, Reply};
+use book::{Book, Effect};
+pub use channel::SessionInfo;
+use channel::{Channel, Lost, Memory, SendError, Unopened};
+
+/// Messages that are sent again at once after a reconnect; servers take 200 at once by default.
+const BURST: u32 = 100;
+/// Milliseconds between those that follow; servers take 100 a second by default.
+const PACE_MS: u64 = 15;
+/// Longest pause a server's `retryAfter` makes before requests are sent again, in milliseconds.
+const PAUSE_MS_MAX: u64 = 60_000;
 
 /// How the connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
     /// Open, hello received.
-    Connected,
+    Connected(SessionInfo),
     /// Lost, being opened again.
     Reconnecting {
         /// Which attempt comes next, from 1.
@@ -36,497 +47,306 @@ pub enum ConnectionState {
         delay_ms: u64,
     },
     /// Over for good: the local event `connection:failed`.
-    Failed {
-        /// Last close code.
-        code: u16,
-        /// Attempts made.
-        attempts: u32,
-    },
-}
-
-/// Something to ask the server.
-pub(crate) struct Ask {
-    pub(crate) event: ClientEvent,
-    pub(crate) data: Box<RawValue>,
-    pub(crate) request_id: RequestId,
-    pub(crate) reply: Reply,
-}
-
-type Answer<T> = oneshot::Sender<Result<T, ClientError>>;
-
-/// Who waits for the answer.
-pub(crate) enum Reply {
-    /// Wants a job to follow: a request or an attach.
-    Start(Answer<DownloadStart>, Arc<Slot>),
-    /// Wants a `status:update`.
-    State(Answer<SessionState>),
-    /// Nobody: a job is followed again after a reconnect.
-    Again(DownloadId),
-}
-
-impl Reply {
-    /// Tells whoever waits; for a job followed again, says whether that is to be tried later.
-    fn fail(self, error: ClientError, jobs: &mut HashMap<DownloadId, Arc<Slot>>) -> Option<Postponed> {
-        match (self, error) {
-            (Self::Start(reply, _), error) => drop(reply.send(Err(error))),
-            (Self::State(reply), error) => drop(reply.send(Err(error))),
-            // Many jobs at once meet the rate limit: that says nothing about the job.
-            (Self::Again(id), ClientError::Refused(refusal)) if refusal.recoverable => {
-                return Some(Postponed { id, after_ms: refusal.retry_after_ms.unwrap_or(1000) });
-            }
-            (Self::Again(id), ClientError::Refused(refusal)) => {
-                if let Some(slot) = jobs.remove(&id) {
-                    slot.put(DownloadEvent::Error(refusal));
-                }
-            }
-            (Self::Again(_), _) => {}
-        }
-        None
-    }
-}
-
-struct Postponed {
-    id: DownloadId,
-    after_ms: u64,
+    Failed(Failure),
 }
 
 /// Why a connection ended.
 enum End {
     /// Nobody holds the client any more.
     Unwanted,
-    Lost(CloseCode),
+    Lost(Lost),
+}
+
+impl From<Lost> for End {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+/// What happens next on an open connection.
+enum Turn {
+    Received(String),
+    Asked(Ask),
+    /// A request is to be sent again.
+    Due,
+    Beat,
 }
 
 pub(crate) struct Session {
-    transport: WsTransport,
-    origin: Origin,
+    dial: SharedDial,
     options: ClientOptions,
     asks: mpsc::Receiver<Ask>,
     state: watch::Sender<ConnectionState>,
-    unanswered: HashMap<RequestId, Ask>,
-    jobs: HashMap<DownloadId, Arc<Slot>>,
+    book: Book,
     backoff: Backoff,
-    retry_after_ms: Option<u64>,
-    /// Jobs to follow again, once the server's rate limit allows.
-    postponed: Vec<DownloadId>,
-    postponed_until: Instant,
-    limits: Limits,
+    memory: Memory,
+    /// The server does not want to see us earlier.
+    stay_away_until: Millis,
 }
 
-/// An open connection whose hello was read.
-pub(crate) struct Open {
-    conn: Connection,
-    heart: HeartbeatTimes,
+/// When requests are sent again.
+struct Pace {
+    burst: u32,
+    next: Instant,
+}
+
+/// What tells that the server lives, and that it reads.
+struct Vital {
+    heart: Heartbeat,
+    seen: LinkStats,
+    was_full: bool,
 }
 
 impl Session {
-    pub(crate) fn new(
-        origin: Origin,
+    /// Opens the first connection; the session goes on from there with [`run`](Self::run).
+    pub(crate) async fn open(
+        dial: SharedDial,
         options: ClientOptions,
-        asks: mpsc::Receiver<Ask>,
-        state: watch::Sender<ConnectionState>,
-    ) -> Result<Self, ClientError> {
-        let mut wire = spandrel_transport::Limits::default();
-        wire.frame_bytes_max = options.message_bytes_max;
-        let mut transport =
-            WsTransport::new().with_limits(wire).with_subprotocols([Subprotocol::Json.as_str()]);
-        if let Some(token) = &options.bearer {
-            transport = transport.with_header(AUTHORIZATION, bearer(token)?);
-        }
-        let mut limits = Limits::default();
-        limits.message_bytes_max = options.message_bytes_max;
-        Ok(Self {
-            transport,
-            origin,
-            backoff: Backoff::new(options.backoff),
-            options,
-            asks,
-            state,
-            unanswered: HashMap::new(),
-            jobs: HashMap::new(),
-            retry_after_ms: None,
-            postponed: Vec::new(),
-            postponed_until: Instant::now(),
-            limits,
-        })
-    }
-
-    /// Dials and waits for the hello.
-    pub(crate) async fn open(&self) -> Result<Open, ClientError> {
-        let mut conn = Connection::new(self.transport.dial(&self.origin.messages).await?);
-        let after_ms = self.options.hello_ms;
-        let hello = timeout(Duration::from_millis(after_ms), async {
-            loop {
-                let frame = match conn.recv().await {
-                    Ok(Some(frame)) => frame,
-                    Ok(None) => {
-                        let code = conn.close_info().map_or(Close::NO_CODE, |close| close.code);
-                        return Err(ClientError::Closed { code });
-                    }
-                    Err(e) => return Err(DialError::Handshake(e.to_string()).into()),
-                };
-                let message = read(&frame, &self.limits)?;
-                if message.event != Some(ServerEvent::ConnectionHealth) {
-                    continue;
-                }
-                if let Ok(ConnectionHealth::Hello { heartbeat_interval_ms, heartbeat_timeout_ms, .. }) =
-                    serde_json::from_str(message.data.get())
-                {
-                    let heart = HeartbeatTimes {
-                        interval_ms: heartbeat_interval_ms,
-                        timeout_ms: heartbeat_timeout_ms,
-                    };
-                    return Ok::<_, ClientError>(heart);
-                }
-            }
-        });
-        let heart = hello.await.map_err(|_| ClientError::NoHello { after_ms })??;
-        Ok(Open { conn, heart })
+    ) -> Result<(SessionInfo, impl FnOnce(mpsc::Receiver<Ask>, watch::Sender<ConnectionState>)), ClientError>
+    {
+        let ticker = Ticker::start();
+        let nonces = ReplayCache::new(ReplayLimits::for_freshness(options.window_ms));
+        let mut memory = Memory { ticker, nonces };
+        let opened = Channel::open(&*dial, &options, &mut memory).await;
+        let channel = opened.map_err(|Unopened { error, .. }| error)?;
+        let info = channel.info.clone();
+        let run = move |asks, state| {
+            let session = Self {
+                dial,
+                book: Book::new(options.under_way_max),
+                backoff: Backoff::new(options.backoff),
+                options,
+                asks,
+                state,
+                memory,
+                stay_away_until: Millis::default(),
+            };
+            tokio::spawn(session.run(channel));
+        };
+        Ok((info, run))
     }
 
     /// Runs until nobody holds the client, or the connection is gone for good.
-    pub(crate) async fn run(mut self, first: Open) {
-        let mut open = first;
+    async fn run(mut self, first: Channel) {
+        let mut channel = first;
         loop {
             self.backoff.connected();
-            self.retry_after_ms = None;
-            self.state.send_replace(ConnectionState::Connected);
-            let end = self.serve(&mut open).await;
-            let code = match end {
-                End::Unwanted => {
-                    // The peer may be slow to say goodbye; nobody waits for it.
-                    let _ = open.conn.close(Close::normal()).await;
-                    return;
-                }
-                End::Lost(code) => code,
+            self.stay_away_until = Millis::default();
+            self.state.send_replace(ConnectionState::Connected(channel.info.clone()));
+            let lost = match self.serve(&mut channel).await {
+                // The server may be slow to say goodbye; nobody waits for it.
+                End::Unwanted => return channel.close(Close::normal()).await,
+                End::Lost(lost) => lost,
             };
-            drop(open);
-            match self.reopen(code).await {
-                Ok(again) => open = again,
-                Err(Some(code)) => return self.fail(code),
+            tracing::debug!(close = %lost.close, is_ours = lost.is_ours, "connection lost");
+            if lost.is_ours {
+                tokio::spawn(channel.close(lost.close.clone()));
+            } else {
+                drop(channel);
+            }
+            match self.reopen(lost.close).await {
+                Ok(again) => channel = again,
+                Err(Some(close)) => return self.fail(close),
                 Err(None) => return,
             }
         }
     }
 
     /// `Err(None)` when nobody wants the connection any more.
-    async fn reopen(&mut self, mut code: CloseCode) -> Result<Open, Option<CloseCode>> {
-        while code.reconnects() {
-            let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-            let Retry::After { delay_ms, attempt } = self.backoff.lost(self.retry_after_ms.take(), random)
+    async fn reopen(&mut self, mut close: Close) -> Result<Channel, Option<Close>> {
+        while CloseCode(close.code).reconnects() {
+            let asked_ms = self.stay_away_until.since(self.memory.ticker.now());
+            let Retry::After { delay_ms, attempt } = self.backoff.lost(Some(asked_ms), random::jitter())
             else {
                 break;
             };
             self.state.send_replace(ConnectionState::Reconnecting { attempt, delay_ms });
-            for slot in self.jobs.values() {
-                slot.put(DownloadEvent::Reconnecting { attempt, delay_ms });
-            }
+            self.book.announce(&DownloadEvent::Reconnecting { attempt, delay_ms });
             if !self.wait(delay_ms).await {
                 return Err(None);
             }
-            code = match self.open().await {
-                Ok(open) => return Ok(open),
-                Err(e) => close_code(&e),
-            };
+            let Unopened { error, stay_away_ms } =
+                match Channel::open(&*self.dial, &self.options, &mut self.memory).await {
+                    Ok(channel) => return Ok(channel),
+                    Err(unopened) => unopened,
+                };
+            if let Some(ms) = stay_away_ms {
+                self.stay_away(ms);
+            }
+            close = close_of(&error);
         }
-        Err(Some(code))
+        Err(Some(close))
     }
 
     /// Waits while taking in what is asked meanwhile; `false` when nobody asks any more.
     async fn wait(&mut self, delay_ms: u64) -> bool {
-        let until = Instant::now() + Duration::from_millis(delay_ms);
+        let mut over = std::pin::pin!(sleep(Duration::from_millis(delay_ms)));
         loop {
             tokio::select! {
-                () = sleep_until(until) => return true,
+                () = &mut over => return true,
                 ask = self.asks.recv() => match ask {
-                    Some(ask) => drop(self.register(ask)),
+                    Some(ask) => drop(self.book.register(ask)),
                     None => return false,
                 },
             }
         }
     }
 
-    fn fail(mut self, code: CloseCode) {
-        let (code, attempts) = (code.0, self.backoff.attempts());
+    /// `connection:failed`.
+    fn fail(mut self, close: Close) {
+        let Close { code, reason } = close;
+        let failure = Failure { code, reason: reason.into_owned(), attempts: self.backoff.attempts() };
+        tracing::debug!(%failure, "connection:failed");
+        // The state first: who is refused from now on finds the reason there.
+        self.state.send_replace(ConnectionState::Failed(failure.clone()));
         self.asks.close();
         while let Ok(ask) = self.asks.try_recv() {
-            ask.reply.fail(ClientError::ConnectionFailed { code, attempts }, &mut self.jobs);
+            self.book.register(ask);
         }
-        for (_, ask) in self.unanswered.drain() {
-            ask.reply.fail(ClientError::ConnectionFailed { code, attempts }, &mut self.jobs);
-        }
-        for slot in self.jobs.values() {
-            slot.put(DownloadEvent::ConnectionFailed { code, attempts });
-        }
-        self.state.send_replace(ConnectionState::Failed { code, attempts });
+        self.book.fail(&failure);
     }
 
-    async fn serve(&mut self, open: &mut Open) -> End {
-        let conn = &mut open.conn;
-        let start = Instant::now();
-        let clock = || Millis::new(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let mut heart = Heartbeat::new(clock(), open.heart);
-        let mut activity = conn.stats().activity;
-        for text in self.take_up_again() {
-            if let Err(end) = send(conn, text).await {
-                return end;
-            }
-        }
+    async fn serve(&mut self, channel: &mut Channel) -> End {
+        self.book.take_up_again(random::request_id);
+        let mut pace = Pace { burst: BURST, next: Instant::now() };
+        let now = self.memory.ticker.now();
+        let heart = Heartbeat::new(now, channel.heart);
+        let mut vital = Vital { heart, seen: channel.stats(), was_full: false };
         loop {
-            let wake = heart.wake().map_or(u64::MAX, Millis::get);
-            let wake = start + Duration::from_millis(wake.min(86_400_000));
-            let answer = tokio::select! {
+            let wake = vital.heart.wake().unwrap_or(Millis::MAX).since(self.memory.ticker.now());
+            let has_due = self.book.has_due();
+            let turn = tokio::select! {
                 // Reading comes first: after a pause of the whole process, what waits in the socket is life.
                 biased;
-                received = conn.recv() => match received {
-                    Ok(Some(frame)) => {
-                        heart.heard(clock());
-                        match self.received(&frame) {
-                            Ok(answer) => answer,
-                            Err(e) => {
-                                tracing::warn!(error = %e, "closing: the server does not speak the protocol");
-                                let _ = conn.close(Close::new(Close::INVALID_DATA, "not a message")).await;
-                                return End::Lost(CloseCode::INVALID_DATA);
-                            }
-                        }
-                    }
-                    Ok(None) => {
-                        let code = conn.close_info().map_or(Close::ABNORMAL, |close| close.code);
-                        return End::Lost(CloseCode(code));
-                    }
-                    Err(e) => return End::Lost(CloseCode(e.close_code())),
-                },
-                ask = self.asks.recv() => match ask {
-                    Some(ask) => self.register(ask),
-                    None => return End::Unwanted,
-                },
-                () = sleep_until(self.postponed_until), if !self.postponed.is_empty() => {
-                    // A hundred a second is what servers allow by default.
-                    self.postponed_until = Instant::now() + Duration::from_millis(10);
-                    self.postponed.pop().filter(|id| self.jobs.contains_key(id)).and_then(|id| self.attach_again(id))
-                }
-                () = sleep_until(wake) => {
-                    // Pings and pongs of the wire are life too, but only its counter shows them.
-                    let now = conn.stats().activity;
-                    if now != activity {
-                        activity = now;
-                        heart.heard(clock());
-                    }
-                    match heart.tick(clock()) {
-                        Some(Beat::Ping) => match conn.try_ping(b"") {
-                            Ok(true) => None,
-                            _ => Some(ping()),
-                        },
-                        Some(Beat::Dead) => {
-                            let _ = conn.close(Close::new(Close::HEARTBEAT, "nothing heard")).await;
-                            return End::Lost(CloseCode::HEARTBEAT);
-                        }
-                        None => None,
-                    }
-                }
+                turn = poll_fn(|cx| self.poll_turn(cx, channel)) => turn,
+                () = sleep_until(pace.next), if has_due => Ok(Turn::Due),
+                () = sleep(Duration::from_millis(wake)) => Ok(Turn::Beat),
             };
-            if let Some(text) = answer
-                && let Err(end) = send(conn, text).await
-            {
-                return end;
+            let outcome = match turn {
+                Ok(Turn::Received(text)) => {
+                    vital.heart.heard(self.memory.ticker.now());
+                    self.received(channel, &text, &mut pace)
+                }
+                Ok(Turn::Asked(ask)) => match self.book.register(ask) {
+                    Some(id) => self.send(channel, &id),
+                    None => Ok(()),
+                },
+                Ok(Turn::Due) => self.send_due(channel, &mut pace),
+                Ok(Turn::Beat) => self.beat(channel, &mut vital),
+                Err(end) => return end,
+            };
+            if let Err(lost) = outcome {
+                return lost.into();
             }
         }
     }
 
-    /// Attaches to every job without an end, and repeats what was not answered (section 10.3).
-    fn take_up_again(&mut self) -> Vec<String> {
-        self.unanswered.retain(|_, ask| !matches!(ask.reply, Reply::Again(_)));
-        let mut texts: Vec<String> = self.unanswered.values().map(text_of).collect();
-        self.jobs.retain(|_, slot| Arc::strong_count(slot) > 1);
-        self.postponed.clear();
-        for id in self.jobs.keys().copied().collect::<Vec<_>>() {
-            texts.extend(self.attach_again(id));
+    /// Reads first; asks only while there is room to write, which reading makes.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, channel: &mut Channel) -> Poll<Result<Turn, End>> {
+        if let Poll::Ready(received) = channel.poll_recv(cx, &mut self.memory) {
+            return Poll::Ready(received.map(Turn::Received).map_err(End::Lost));
         }
-        texts
-    }
-
-    fn attach_again(&mut self, id: DownloadId) -> Option<String> {
-        let data = serde_json::value::to_raw_value(&JobRef { download_id: id }).ok()?;
-        let request_id = new_request_id();
-        let ask = Ask { event: ClientEvent::DownloadAttach, data, request_id, reply: Reply::Again(id) };
-        let text = text_of(&ask);
-        self.unanswered.insert(ask.request_id.clone(), ask);
-        Some(text)
-    }
-
-    /// Takes a question in; returns the message that asks it.
-    fn register(&mut self, ask: Ask) -> Option<String> {
-        let max = self.options.under_way_max;
-        if self.jobs.len() >= max {
-            self.jobs.retain(|_, slot| Arc::strong_count(slot) > 1);
+        if !channel.has_room() {
+            return Poll::Pending;
         }
-        if self.unanswered.len() >= max || self.jobs.len() >= max {
-            ask.reply.fail(ClientError::TooMany { max }, &mut self.jobs);
-            return None;
-        }
-        let text = text_of(&ask);
-        self.unanswered.insert(ask.request_id.clone(), ask);
-        Some(text)
+        self.asks.poll_recv(cx).map(|ask| ask.map(Turn::Asked).ok_or(End::Unwanted))
     }
 
-    /// Acts on a message of the server; returns an answer to send.
-    fn received(&mut self, frame: &Frame) -> Result<Option<String>, ClientError> {
-        let message = read(frame, &self.limits)?;
-        let Some(event) = message.event else { return Ok(None) };
-        tracing::trace!(%event, request_id = %message.request_id, "received");
-        match event {
-            ServerEvent::DownloadStart => self.started(&message)?,
-            ServerEvent::DownloadProgress => {
-                for update in parse_progress(message.data)? {
-                    if let Some(slot) = self.jobs.get(&update.download_id) {
-                        slot.put(DownloadEvent::Progress(update));
-                    }
-                }
+    fn received(&mut self, channel: &mut Channel, text: &str, pace: &mut Pace) -> Result<(), Lost> {
+        let effect = channel.parse(text).and_then(|message| self.book.received(&message));
+        let effect = effect.map_err(|error| {
+            tracing::warn!(%error, "closing: the server does not speak the protocol");
+            Lost::ours(Close::INVALID_DATA, error.to_string())
+        })?;
+        match effect {
+            Effect::None => {}
+            // Without room the server does not read, and would not see the pong either.
+            Effect::Pong(id) if channel.has_room() => self.say(channel, &id, HealthKind::Pong)?,
+            Effect::Pong(_) => {}
+            Effect::Pause(ms) => {
+                let until = Instant::now() + Duration::from_millis(ms.clamp(PACE_MS, PAUSE_MS_MAX));
+                (pace.burst, pace.next) = (0, pace.next.max(until));
             }
-            ServerEvent::DownloadComplete => {
-                let complete: DownloadComplete = data(&message)?;
-                if let Some(slot) = self.jobs.remove(&complete.download_id) {
-                    slot.put(DownloadEvent::Complete(complete));
-                }
+            Effect::StayAway(ms) => self.stay_away(ms),
+            Effect::Clock(told_ms) => channel.learn_clock(told_ms, &self.memory),
+            Effect::Denied(error) => {
+                return Err(Lost::ours(Close::UNAUTHENTICATED, error.to_string()));
             }
-            ServerEvent::DownloadError => {
-                let error: DownloadError = data(&message)?;
-                if let Some(ask) = self.answered(&message) {
-                    self.refuse(ask, error.error);
-                } else if let Some(slot) = error.download_id.and_then(|id| self.jobs.remove(&id)) {
-                    slot.put(DownloadEvent::Error(error.error));
-                }
-            }
-            ServerEvent::StatusUpdate => self.status(&message)?,
-            ServerEvent::SystemError => {
-                let error: ErrorResponse = data(&message)?;
-                if matches!(error.code, ErrorCode::ShuttingDown | ErrorCode::Overloaded) {
-                    self.retry_after_ms = error.retry_after_ms;
-                }
-                if let Some(ask) = self.answered(&message) {
-                    self.refuse(ask, error);
-                } else {
-                    tracing::warn!(%error, "the server complains");
-                }
-            }
-            ServerEvent::ConnectionHealth => {
-                // A health message of a later version is still a sign of life.
-                if let Ok(ConnectionHealth::Ping) = data(&message)
-                    && let Ok(id) = serde_json::from_value(message.request_id.into())
-                {
-                    return Ok(Some(health(&id, HealthKind::Pong)));
-                }
-            }
-            _ => {}
-        }
-        Ok(None)
-    }
-
-    fn refuse(&mut self, ask: Ask, error: ErrorResponse) {
-        if let Some(Postponed { id, after_ms }) = ask.reply.fail(error.into(), &mut self.jobs) {
-            self.postponed.push(id);
-            self.postponed_until = Instant::now() + Duration::from_millis(after_ms.clamp(10, 60_000));
-        }
-    }
-
-    fn answered(&mut self, message: &ServerMessage<'_>) -> Option<Ask> {
-        let id = RequestId::parse(&message.request_id).ok()?;
-        self.unanswered.remove(&id)
-    }
-
-    fn started(&mut self, message: &ServerMessage<'_>) -> Result<(), ClientError> {
-        let start: DownloadStart = data(message)?;
-        match self.answered(message).map(|ask| ask.reply) {
-            Some(Reply::Start(reply, slot)) => {
-                let id = start.download_id;
-                if reply.send(Ok(start)).is_ok() {
-                    self.jobs.insert(id, slot);
-                }
-            }
-            Some(reply @ Reply::State(_)) => {
-                let wrong = ProtocolError::ServerMessage("download:start answers something else".to_owned());
-                reply.fail(wrong.into(), &mut self.jobs);
-            }
-            Some(Reply::Again(_)) | None => {}
         }
         Ok(())
     }
 
-    fn status(&mut self, message: &ServerMessage<'_>) -> Result<(), ClientError> {
-        let state: SessionState = data(message)?;
-        for (id, status) in &state.active_downloads {
-            if let Some(slot) = self.jobs.get(id).filter(|_| !status.state.is_final()) {
-                slot.put(DownloadEvent::State(status.clone()));
-            }
-        }
-        if let Some(ask) = self.answered(message)
-            && let Reply::State(reply) = ask.reply
-        {
-            let _ = reply.send(Ok(state));
-        }
-        Ok(())
+    fn stay_away(&mut self, ms: u64) {
+        self.stay_away_until = self.memory.ticker.now().after(ms);
     }
-}
 
-pub(crate) fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Url {
-        url: String::new(),
-        why: "the bearer token has characters no header may",
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
+    fn send_due(&mut self, channel: &mut Channel, pace: &mut Pace) -> Result<(), Lost> {
+        pace.burst = pace.burst.saturating_sub(1);
+        if pace.burst == 0 {
+            pace.next = Instant::now() + Duration::from_millis(PACE_MS);
+        }
+        match self.book.next_due() {
+            Some(id) if channel.has_room() => self.send(channel, &id),
+            Some(id) => {
+                self.book.postpone(id);
+                pace.next = Instant::now() + Duration::from_millis(PACE_MS);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
 
-/// 32 hex digits: random enough to be new for each request.
-pub(crate) fn new_request_id() -> RequestId {
-    let words = [0; 4].map(|_: u32| getrandom::u32().unwrap_or_default());
-    let text = words.iter().map(|w| format!("{w:08x}")).collect::<String>();
-    RequestId::parse(&text).expect("hex digits are allowed")
-}
+    /// Sends a question that stands in the book; what the server could not take is told to who asked.
+    fn send(&mut self, channel: &mut Channel, id: &RequestId) -> Result<(), Lost> {
+        let Some(ask) = self.book.ask(id) else { return Ok(()) };
+        let text = write_client_message(ask.event, id, wall_ms(), &*ask.data);
+        match channel.send(ask.event.as_str(), text, &self.memory) {
+            Ok(()) => Ok(()),
+            Err(SendError::TooBig { len, max }) => {
+                self.book.drop_ask(id, ClientError::TooBig { len, max });
+                Ok(())
+            }
+            Err(SendError::Lost(lost)) => Err(lost),
+        }
+    }
 
-/// Milliseconds since 1970, for the `timestamp` of messages.
-#[expect(clippy::disallowed_methods, reason = "the driver owns the clock")]
-fn wall_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
-}
+    fn say(&self, channel: &mut Channel, id: &RequestId, kind: HealthKind) -> Result<(), Lost> {
+        let event = ClientEvent::ConnectionHealth;
+        let text = write_client_message(event, id, wall_ms(), &Health { kind });
+        match channel.send(event.as_str(), text, &self.memory) {
+            Err(SendError::Lost(lost)) => Err(lost),
+            _ => Ok(()),
+        }
+    }
 
-fn text_of(ask: &Ask) -> String {
-    write_client_message(ask.event, &ask.request_id, wall_ms(), &*ask.data)
-}
-
-fn ping() -> String {
-    health(&new_request_id(), HealthKind::Ping)
-}
-
-fn health(id: &RequestId, kind: HealthKind) -> String {
-    write_client_message(ClientEvent::ConnectionHealth, id, wall_ms(), &Health { kind })
-}
-
-fn read<'f>(frame: &'f Frame, limits: &Limits) -> Result<ServerMessage<'f>, ClientError> {
-    let text = frame.as_text().ok_or_else(|| ProtocolError::ServerMessage("a binary frame".to_owned()))?;
-    Ok(parse_server_message(text, limits)?)
-}
-
-fn data<T: serde::de::DeserializeOwned>(message: &ServerMessage<'_>) -> Result<T, ProtocolError> {
-    serde_json::from_str(message.data.get()).map_err(|e| ProtocolError::ServerMessage(e.to_string()))
-}
-
-/// A peer that does not read for ten seconds is as good as gone.
-async fn send(conn: &mut Connection, text: String) -> Result<(), End> {
-    match timeout(Duration::from_secs(10), conn.feed(Frame::text(text))).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => Err(End::Lost(CloseCode(e.close_code()))),
-        Err(_) => Err(End::Lost(CloseCode(Close::ABNORMAL))),
+    fn beat(&self, channel: &mut Channel, vital: &mut Vital) -> Result<(), Lost> {
+        let now = self.memory.ticker.now();
+        // Pings and pongs of the wire are life too, but only its counter shows them.
+        let stats = channel.stats();
+        if stats.activity != vital.seen.activity {
+            vital.heart.heard(now);
+        }
+        let is_full = !channel.has_room();
+        let is_stuck = is_full && vital.was_full && stats.bytes_out == vital.seen.bytes_out;
+        (vital.seen, vital.was_full) = (stats, is_full);
+        match vital.heart.tick(now) {
+            Some(Beat::Ping) if is_stuck => Err(Lost::ours(Close::HEARTBEAT, "the server reads nothing")),
+            Some(Beat::Ping) if is_full || channel.ping() => Ok(()),
+            Some(Beat::Ping) => self.say(channel, &random::request_id(), HealthKind::Ping),
+            Some(Beat::Dead) => Err(Lost::ours(Close::HEARTBEAT, "nothing was heard of the server")),
+            None => Ok(()),
+        }
     }
 }
 
 /// What an attempt that failed says about trying again.
-fn close_code(error: &ClientError) -> CloseCode {
-    match error {
-        ClientError::Closed { code } => CloseCode(*code),
-        ClientError::Dial(DialError::Refused { status: 401 | 403 }) => CloseCode::AUTH_FAILED,
-        ClientError::Protocol(_) => CloseCode::INVALID_DATA,
-        _ => CloseCode(Close::ABNORMAL),
-    }
+fn close_of(error: &ClientError) -> Close {
+    let code = match error {
+        ClientError::Closed(close) => return close.clone(),
+        ClientError::Denied { .. } => Close::UNAUTHENTICATED,
+        ClientError::Untrusted { code, .. } => *code,
+        ClientError::Protocol(_) => Close::INVALID_DATA,
+        _ => Close::ABNORMAL,
+    };
+    Close::new(code, error.to_string())
 }

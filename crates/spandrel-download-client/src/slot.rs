@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use spandrel_download_protocol::{DownloadComplete, DownloadStatus, ErrorResponse, ProgressUpdate};
 use tokio::sync::Notify;
 
+use crate::Failure;
+
 /// What happens to a download.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -25,18 +27,13 @@ pub enum DownloadEvent {
     /// The job ended without files, or this client may not follow it any more. The last event.
     Error(ErrorResponse),
     /// The connection is gone for good; what became of the job is not known. The last event.
-    ConnectionFailed {
-        /// Last close code.
-        code: u16,
-        /// Attempts to reconnect that were made.
-        attempts: u32,
-    },
+    ConnectionFailed(Failure),
 }
 
 impl DownloadEvent {
     /// Whether nothing follows.
     pub const fn is_terminal(&self) -> bool {
-        matches!(self, Self::Complete(_) | Self::Error(_) | Self::ConnectionFailed { .. })
+        matches!(self, Self::Complete(_) | Self::Error(_) | Self::ConnectionFailed(_))
     }
 }
 
@@ -113,7 +110,7 @@ mod tests {
         slot.put(link(2));
         slot.put(error());
         slot.put(link(3));
-        slot.put(DownloadEvent::ConnectionFailed { code: 1, attempts: 0 });
+        slot.put(DownloadEvent::ConnectionFailed(Failure { code: 1, reason: String::new(), attempts: 0 }));
         assert_eq!(slot.next().await, Some(link(2)));
         assert_eq!(slot.next().await, Some(error()));
         assert_eq!(slot.next().await, None);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use spandrel_download as download;
 use spandrel_export::Source;
 use spandrel_jobs as jobs;
+use spandrel_transport::TlsServer;
 
 use crate::auth::{Authenticator, Open};
 
@@ -20,12 +21,16 @@ pub struct ServiceConfig {
     pub datasets: Vec<Dataset>,
     /// Address the listener is bound to: on a loopback one the `Host` rule holds (protocol section 2.1).
     pub listen: Option<SocketAddr>,
+    /// Encrypts what [`Service::serve`](crate::Service::serve) accepts. Default: plain HTTP.
+    pub tls: Option<TlsServer>,
     /// URL under which clients reach the server through a proxy; file URLs are absolute then.
     pub public_base_url: Option<String>,
     /// Origins of pages elsewhere that may call.
     pub allowed_origins: Vec<String>,
     /// Who callers are. Default: everybody is `anonymous`.
     pub auth: Arc<dyn Authenticator>,
+    /// Milliseconds a signed message may be old, or ahead of this clock. Default 30,000.
+    pub auth_window_ms: u64,
     /// Bounds of the job table.
     pub jobs: jobs::Limits,
     /// How long files and records are kept.
@@ -49,9 +54,11 @@ impl ServiceConfig {
             state_dir: state_dir.into(),
             datasets: Vec::new(),
             listen: None,
+            tls: None,
             public_base_url: None,
             allowed_origins: Vec::new(),
             auth: Arc::new(Open),
+            auth_window_ms: 30_000,
             jobs: jobs::Limits::default(),
             retention: jobs::Retention::default(),
             url_ttl_ms: 900_000,
@@ -118,6 +125,9 @@ pub struct Limits {
     pub sort_rows_max: Option<u64>,
     /// Free bytes below which no job is accepted. `None`: the smaller of 5 % of the disk and 512 MiB.
     pub free_bytes_min: Option<u64>,
+    /// Nonces of signed messages remembered at once, of all connections. Default 1,000,000: about 40 MB, and 16,000
+    /// signed messages a second.
+    pub nonces_max: usize,
     /// Milliseconds a source may give nothing. Default 300,000.
     pub source_timeout_ms: u64,
     /// Resident memory above which the health check `memory` warns, in bytes. Default 1.5 GiB: sixteen jobs at
@@ -139,6 +149,7 @@ impl Default for Limits {
             commands_max: 128,
             sort_rows_max: None,
             free_bytes_min: None,
+            nonces_max: 1_000_000,
             source_timeout_ms: 300_000,
             memory_warn_bytes: 3 << 29,
         }

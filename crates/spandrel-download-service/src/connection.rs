@@ -1,128 +1,120 @@
-//! One message connection: moves frames between a link and its conversation.
+//! One message connection: moves messages between a link and its conversation.
 
 use std::collections::VecDeque;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::Duration;
 
 use spandrel_crypto::encode_base64url;
-use spandrel_download::{Command, Conversation, Done, Output, SessionConfig};
+use spandrel_download::{Command, Conversation, Done, Output, Pings, SessionConfig};
 use spandrel_download_protocol::{
     CloseCode, DownloadId, ErrorCode, ErrorResponse, RequestId, ServerEvent, Subprotocol, write_message,
 };
 use spandrel_jobs::Principal;
-use spandrel_transport::{Close, Connection, Frame, LinkError};
+use spandrel_transport::{Close, Connection, Frame};
 use tokio::task::JoinHandle;
 
+use crate::admission::Session;
 use crate::hub::Mailbox;
 use crate::service::{Inner, random};
-
-/// Subprotocols that are spoken here.
-pub(crate) const SUPPORTED: [Subprotocol; 1] = [Subprotocol::Json];
+use crate::standing::Standing;
+use crate::wire::{Form, Seen, Wire};
 
 /// Changes told before other events get their turn.
 const CHANGES_AT_ONCE: usize = 64;
 
-/// What a look at the link brought.
-enum Seen {
-    Frame(Frame),
-    /// There is room for more to send.
-    Room,
-    Over,
-}
-
 /// Talks until one side has had enough.
-pub(crate) async fn talk(inner: Arc<Inner>, mut conn: Connection, principal: Principal) {
-    let Some(protocol) = conn.peer().subprotocol.clone() else {
-        return goodbye(conn, CloseCode::NO_SUBPROTOCOL, "no acceptable subprotocol").await;
-    };
+pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, form: Form) {
+    let Session { principal, standing, layers, server_nonce } = session;
+    let protocol = conn.peer().subprotocol.clone();
+    let has_pings = conn.peer().scheme.starts_with("ws");
+    let mut wire = Wire::new(conn, layers, form);
+    let number = inner.sessions.fetch_add(1, Ordering::Relaxed);
     let Some(_entered) = inner.enter() else {
-        let error = ErrorResponse::new(ErrorCode::Overloaded, "too many connections; try later");
-        let id = RequestId::server(inner.sessions.fetch_add(1, Ordering::Relaxed) << 32);
-        let text = write_message(ServerEvent::SystemError, id.as_str(), inner.now().wall_ms, &error);
-        let _ = conn.try_feed(Frame::text(text));
-        return goodbye(conn, CloseCode::TRY_LATER, "too many connections").await;
+        // A sealed session has no keys before its hello: it is told by the code alone.
+        if server_nonce.is_none() {
+            let error = ErrorResponse::new(ErrorCode::Overloaded, "too many connections; try later");
+            let (id, wall_ms) = (RequestId::server(number << 32), inner.now().wall_ms);
+            let text = write_message(ServerEvent::SystemError, id.as_str(), wall_ms, &error);
+            let _ = wire.send(text, wall_ms);
+        }
+        return wire.end(Close::new(CloseCode::TRY_LATER.0, "too many connections")).await;
     };
     let Ok(session_id) = random() else {
-        return goodbye(conn, CloseCode::INTERNAL, "no random numbers").await;
+        return wire.end(Close::new(CloseCode::INTERNAL.0, "no random numbers")).await;
     };
     let config = SessionConfig {
-        session: inner.sessions.fetch_add(1, Ordering::Relaxed),
+        session: number,
         session_id: encode_base64url(&session_id),
-        protocol,
-        principal,
+        protocol: protocol.unwrap_or_else(|| Subprotocol::Json.as_str().to_owned()),
+        principal: principal.clone(),
         features: ["format:ndjson", "codec:gzip", "codec:zstd"].map(str::to_owned).to_vec(),
+        sent_bytes_max: sent_bytes_max(
+            inner.config.sessions.protocol.message_bytes_max,
+            server_nonce.is_some(),
+        ),
+        server_nonce,
+        pings: if has_pings { Pings::Frames } else { Pings::Messages },
         limits: inner.config.sessions.clone(),
     };
-    Talk::new(inner, conn, config).run().await;
-}
-
-async fn goodbye(mut conn: Connection, code: CloseCode, reason: &'static str) {
-    let _ = conn.close(Close::new(code.0, reason)).await;
+    let conversation = Conversation::new(inner.now(), config, &inner.health());
+    // On the heap at once: what a future holds across its waits, it may hold several times.
+    let mut talk = Box::new(Talk {
+        wire,
+        principal,
+        standing,
+        conversation,
+        mailbox: Arc::default(),
+        follows: Vec::new(),
+        waiting: VecDeque::new(),
+        running: None,
+        signs: (0, 0),
+        ending: None,
+        inner,
+    });
+    talk.run().await;
 }
 
 struct Talk {
     inner: Arc<Inner>,
-    conn: Connection,
+    wire: Wire,
     principal: Principal,
+    standing: Standing,
     conversation: Conversation,
     mailbox: Arc<Mailbox>,
     follows: Vec<DownloadId>,
     waiting: VecDeque<Command>,
     running: Option<JoinHandle<(Command, Result<Done, ErrorResponse>)>>,
-    /// Frames the link has no room for yet.
-    spill: VecDeque<Frame>,
-    spill_bytes: usize,
     signs: (u64, u64),
-    ending: Option<(CloseCode, &'static str)>,
+    ending: Option<Close>,
 }
 
 impl Drop for Talk {
     fn drop(&mut self) {
-        for id in self.follows.drain(..) {
-            self.inner.hub.unfollow(id, &self.mailbox);
-        }
+        self.unfollow_all();
     }
 }
 
 impl Talk {
-    fn new(inner: Arc<Inner>, conn: Connection, config: SessionConfig) -> Self {
-        let principal = config.principal.clone();
-        let conversation = Conversation::new(inner.now(), config, &inner.health());
-        Self {
-            conn,
-            principal,
-            conversation,
-            mailbox: Arc::default(),
-            follows: Vec::new(),
-            waiting: VecDeque::new(),
-            running: None,
-            spill: VecDeque::new(),
-            spill_bytes: 0,
-            signs: (0, 0),
-            ending: None,
-            inner,
-        }
-    }
-
-    async fn run(mut self) {
+    async fn run(&mut self) {
         let stopping = self.inner.stopping.clone();
+        let mut rechecks = self.inner.rechecks.subscribe();
         let mut is_stopping = false;
         loop {
-            if let Some((code, reason)) = self.obey() {
-                return self.end(code, reason).await;
+            self.check_standing();
+            if let Some(why) = self.obey() {
+                return self.end(why).await;
             }
             self.notice_life();
-            let wait = Duration::from_millis(self.conversation.next_tick_ms(self.inner.now()).max(1));
-            let (want_room, may_read) = (!self.spill.is_empty(), !self.conversation.is_busy());
-            let may_add = !self.conversation.is_slow();
+            let now = self.inner.now();
+            let next_ms = self.conversation.next_tick_ms(now).min(self.standing.ends_in_ms(now.wall_ms));
+            let (may_read, may_add) = (!self.conversation.is_busy(), !self.conversation.is_slow());
             tokio::select! {
-                seen = look(&mut self.conn, want_room, may_read) => match seen {
+                seen = self.wire.look(may_read) => match seen {
                     Ok(Seen::Frame(frame)) => self.take(&frame),
                     Ok(Seen::Room) => {}
-                    Ok(Seen::Over) => return self.end(CloseCode::NORMAL, "").await,
+                    Ok(Seen::Over) => return self.end(Close::normal()).await,
                     Err(error) => {
                         tracing::debug!(%error, "connection lost");
                         return;
@@ -130,11 +122,11 @@ impl Talk {
                 },
                 () = self.mailbox.rung(), if may_add => self.changed(),
                 done = finished(&mut self.running) => self.done(done),
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(Duration::from_millis(next_ms.max(1))) => {}
+                _ = rechecks.changed() => self.standing.recheck(&self.inner),
                 () = stopping.cancelled(), if !is_stopping => {
                     is_stopping = true;
-                    let now = self.inner.now();
-                    self.conversation.shut_down(now);
+                    self.conversation.shut_down(self.inner.now());
                 }
             }
             self.notice_life();
@@ -144,17 +136,22 @@ impl Talk {
 
     fn take(&mut self, frame: &Frame) {
         self.inner.metrics.messages_in.inc();
-        match frame.as_text() {
-            Some(text) => {
-                // Reading comes first: while a long message is read, nobody waits for the table.
-                if let Some(question) = self.conversation.message(self.inner.now(), text) {
-                    let conversation = &mut self.conversation;
-                    self.inner.look(|now, world| conversation.answer(now, world, question));
-                }
+        let text = match self.wire.open(frame) {
+            Ok(text) => text,
+            Err(why) => return self.end_by(why),
+        };
+        let now = self.inner.now();
+        if let Err(refusal) = self.wire.verify(&text, &self.inner) {
+            self.conversation.unproved(now, &text, &refusal.failure);
+            if refusal.close.is_some() {
+                self.conversation.close(CloseCode::AUTH_FAILED, "authentication failed");
             }
-            None => self
-                .conversation
-                .close(CloseCode::UNSUPPORTED, "binary frames are not part of this subprotocol"),
+            return;
+        }
+        // Reading comes first: while a long message is read, nobody waits for the table.
+        if let Some(question) = self.wire.ask(&mut self.conversation, now, &text) {
+            let conversation = &mut self.conversation;
+            self.inner.look(|now, world| conversation.answer(now, world, question));
         }
     }
 
@@ -188,20 +185,28 @@ impl Talk {
 
     /// Everything that came, pongs too, and every byte the peer took is a sign of life.
     fn notice_life(&mut self) {
-        let stats = self.conn.stats();
+        let stats = self.wire.conn.stats();
         let signs = (stats.activity.wrapping_add(stats.frames_in), stats.bytes_out);
-        let has_taken = signs.1 != self.signs.1 && !self.spill.is_empty();
+        let has_taken = signs.1 != self.signs.1 && self.wire.has_spill();
         if signs.0 != self.signs.0 || has_taken {
             self.conversation.heard(self.inner.now());
         }
         self.signs = signs;
-        self.conversation.backlog(self.inner.now(), self.conn.queued_bytes() + self.spill_bytes);
+        self.conversation.backlog(self.inner.now(), self.wire.queued_bytes());
+    }
+
+    /// A session whose key or token is no longer good ends.
+    fn check_standing(&mut self) {
+        if self.standing.is_over(self.inner.now().wall_ms) {
+            self.conversation.close(CloseCode::AUTH_FAILED, "the key or token is no longer valid");
+        }
     }
 
     /// Does what the conversation asks for; `Some` when it is over.
-    fn obey(&mut self) -> Option<(CloseCode, &'static str)> {
-        self.unspill();
-        if let Some(end) = self.send_out() {
+    fn obey(&mut self) -> Option<Close> {
+        self.wire.unspill();
+        self.send_out();
+        if let Some(end) = self.ending.take() {
             return Some(end);
         }
         if self.running.is_none() && !self.conversation.is_slow() {
@@ -218,18 +223,18 @@ impl Talk {
     }
 
     /// Passes on what the conversation has to say.
-    fn send_out(&mut self) -> Option<(CloseCode, &'static str)> {
-        if let Some(end) = self.ending {
-            return Some(end);
-        }
-        while let Some(output) = self.conversation.poll() {
+    fn send_out(&mut self) {
+        while self.ending.is_none() {
+            let Some(output) = self.conversation.poll() else { return };
             match output {
                 Output::Send(text) => {
                     self.inner.metrics.messages_out.inc();
-                    self.feed(Frame::text(text));
+                    if let Err(why) = self.wire.send(text, self.inner.now().wall_ms) {
+                        self.end_by(why);
+                    }
                 }
                 Output::Ping => {
-                    let _ = self.conn.try_ping(b"");
+                    let _ = self.wire.conn.try_ping(b"");
                 }
                 Output::Do(command) => self.waiting.push_back(command),
                 Output::Follow(id) => {
@@ -242,57 +247,32 @@ impl Talk {
                     self.follows.retain(|f| *f != id);
                     self.inner.hub.unfollow(id, &self.mailbox);
                 }
-                Output::Close(code, reason) => self.ending = Some((code, reason)),
+                Output::Close(code, reason) => self.end_by(Close::new(code.0, reason)),
             }
-        }
-        self.ending
-    }
-
-    fn feed(&mut self, frame: Frame) {
-        let refused = if self.spill.is_empty() { self.conn.try_feed(frame).err() } else { Some(frame) };
-        if let Some(frame) = refused {
-            self.spill_bytes += frame.len();
-            self.spill.push_back(frame);
         }
     }
 
-    fn unspill(&mut self) {
-        while let Some(frame) = self.spill.pop_front() {
-            let len = frame.len();
-            if let Err(frame) = self.conn.try_feed(frame) {
-                return self.spill.push_front(frame);
-            }
-            self.spill_bytes -= len;
-        }
+    /// The first reason to end counts. Nothing is said after it.
+    fn end_by(&mut self, why: Close) {
+        self.ending.get_or_insert(why);
     }
 
-    /// Sends what is left, within the link's close time, and says goodbye.
-    async fn end(mut self, code: CloseCode, reason: &'static str) {
-        let rest = async {
-            while !self.spill.is_empty() {
-                self.conn.flush().await?;
-                self.unspill();
-            }
-            Ok::<(), LinkError>(())
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
-        let _ = self.conn.close(Close::new(code.0, reason)).await;
+    async fn end(&mut self, why: Close) {
+        self.unfollow_all();
+        self.wire.end(why).await;
+    }
+
+    fn unfollow_all(&mut self) {
+        for id in self.follows.drain(..) {
+            self.inner.hub.unfollow(id, &self.mailbox);
+        }
     }
 }
 
-/// Waits for a frame, or for room to send when that is wanted. Writes all the while. Cancel safe.
-async fn look(conn: &mut Connection, want_room: bool, may_read: bool) -> Result<Seen, LinkError> {
-    poll_fn(|cx| {
-        if may_read {
-            if let Poll::Ready(frame) = conn.poll_recv(cx) {
-                return Poll::Ready(frame.map(|frame| frame.map_or(Seen::Over, Seen::Frame)));
-            }
-        } else if let Poll::Ready(Err(error)) = conn.poll_flush(cx) {
-            return Poll::Ready(Err(error));
-        }
-        if want_room && conn.has_room() { Poll::Ready(Ok(Seen::Room)) } else { Poll::Pending }
-    })
-    .await
+/// Bytes of the longest message that fits a frame: a signature adds up to 240, the text form of a seal a third.
+const fn sent_bytes_max(frame_bytes_max: usize, is_sealed: bool) -> usize {
+    let sealed = if is_sealed { frame_bytes_max / 4 * 3 } else { frame_bytes_max };
+    sealed.saturating_sub(256)
 }
 
 /// Waits for the command that runs; for ever when there is none. `None` when it panicked. Cancel safe.
@@ -302,5 +282,21 @@ async fn finished(
     match running {
         Some(handle) => handle.await.ok(),
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Ten thousand idle connections are ten thousand of these.
+    #[test]
+    fn a_connection_is_small() {
+        let (task, state) = (size(talk), size_of::<Talk>());
+        assert!(task <= 2_048 && state <= 1_280, "the task takes {task} bytes, its state {state}");
     }
 }

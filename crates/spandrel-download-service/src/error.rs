@@ -19,6 +19,9 @@ pub enum ServiceError {
     /// Two data sets have one name, or there is none at all.
     #[error("{0}")]
     Datasets(String),
+    /// Keys or tokens that cannot be meant.
+    #[error("{0}")]
+    Credentials(String),
     /// The secret of signed URLs could not be read or made.
     #[error("the server secret in the state directory failed: {0}")]
     Secret(String),

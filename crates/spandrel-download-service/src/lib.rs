@@ -26,6 +26,7 @@
 //! Bytes: the download protocol, version 1; [`OPENAPI`] describes its HTTP side. Limits: [`Limits`], those of
 //! `spandrel-download` for a connection and those of `spandrel-jobs` for the job table.
 
+mod admission;
 mod auth;
 mod config;
 mod connection;
@@ -34,6 +35,8 @@ mod error;
 mod files;
 mod health;
 mod hub;
+mod keyring;
+mod listen;
 mod metrics;
 mod page;
 mod rest;
@@ -42,15 +45,20 @@ mod secret;
 mod serve;
 mod service;
 mod socket;
+mod standing;
 mod urls;
+mod wire;
 
-pub use auth::{Authenticator, Open};
+pub use auth::{Authenticator, Key, Open, Proof, TokenDigest};
 pub use axum;
 pub use config::{Dataset, Limits, ServiceConfig};
 pub use error::ServiceError;
+pub use keyring::{AuthMode, Bearer, CREDENTIALS_MAX, Keyring};
 pub use service::Service;
 pub use spandrel_download::Limits as SessionLimits;
 pub use spandrel_jobs::{Limits as JobLimits, Principal, Retention};
+pub use spandrel_session::KeyId;
+pub use spandrel_transport;
 
 /// The HTTP side as an OpenAPI 3.1 document.
 pub const OPENAPI: &str = include_str!("openapi.json");

@@ -23,6 +23,11 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
         asset("/client.js", JS, include_bytes!("../web/client.js")),
         asset("/exports.js", JS, include_bytes!("../web/exports.js")),
         asset("/form.js", JS, include_bytes!("../web/form.js")),
+        asset("/http.js", JS, include_bytes!("../web/http.js")),
+        asset("/link.js", JS, include_bytes!("../web/link.js")),
+        asset("/secure.js", JS, include_bytes!("../web/secure.js")),
+        asset("/session.js", JS, include_bytes!("../web/session.js")),
+        asset("/signin.js", JS, include_bytes!("../web/signin.js")),
         asset("/style.css", "text/css; charset=utf-8", include_bytes!("../web/style.css")),
         asset("/text.js", JS, include_bytes!("../web/text.js")),
     ];

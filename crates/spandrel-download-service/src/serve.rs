@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use spandrel_transport::{BoxStream, TlsServer};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower_service::Service as _;
 
@@ -69,10 +70,12 @@ impl Service {
                 request.extensions_mut().insert(ConnectInfo(address));
                 router.clone().call(request)
             });
-            let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-            let stopping = inner.stopping.clone();
+            let (stopping, builder, tls) =
+                (inner.stopping.clone(), builder.clone(), inner.config.tls.clone());
             inner.tasks.spawn(async move {
                 let _slot = slot;
+                let Some(stream) = secured(tls, stream).await else { return };
+                let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
                 let mut connection = pin!(connection);
                 tokio::select! {
                     ended = connection.as_mut() => {
@@ -88,4 +91,10 @@ impl Service {
             });
         }
     }
+}
+
+/// The stream inside TLS, where that is wanted; `None` for a peer that does not speak it.
+async fn secured(tls: Option<TlsServer>, stream: TcpStream) -> Option<BoxStream> {
+    let Some(tls) = tls else { return Some(Box::new(stream)) };
+    tls.accept(stream).await.inspect_err(|error| tracing::debug!(%error, "a peer was not taken in")).ok()
 }

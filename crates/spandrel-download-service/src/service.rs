@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use spandrel_crypto::{SecretKey, derive};
 use spandrel_download::{Ask, Command, Done, World};
 use spandrel_download_protocol::{
     Check, Defaults, DownloadId, DownloadRequest, ErrorCode, ErrorResponse, RequestId, SystemHealth,
@@ -12,7 +13,8 @@ use spandrel_download_protocol::{
 use spandrel_export_engine::{Accepted, JobRequest, Jobs, JobsConfig};
 use spandrel_http::{Guard, GuardConfig, UrlSigner};
 use spandrel_jobs::{JobTable, Now, Principal};
-use tokio::sync::Semaphore;
+use spandrel_session::{Freshness, ReplayCache, ReplayLimits, WallMillis};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,7 +42,15 @@ pub(crate) struct Inner {
     /// Turns for work on blocking threads, so that downloads of files always find one.
     pub(crate) turns: Semaphore,
     pub(crate) connections: AtomicUsize,
+    pub(crate) ended: AtomicU64,
     pub(crate) sessions: AtomicU64,
+    /// Nonces of signed messages, of all connections.
+    pub(crate) replays: Mutex<ReplayCache>,
+    pub(crate) freshness: Freshness,
+    /// Makes keys up for ids that have none.
+    pub(crate) decoy: SecretKey,
+    /// Moves when keys or tokens were replaced.
+    pub(crate) rechecks: watch::Sender<()>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
     checks: Mutex<(Option<u64>, Vec<Check>)>,
@@ -62,8 +72,9 @@ impl Service {
             public_base_url: config.public_base_url.clone(),
             allowed_origins: config.allowed_origins.clone(),
         })?;
+        let secret = secret::load(&config.state_dir)?;
         let urls = FileUrls {
-            signer: UrlSigner::new(&secret::load(&config.state_dir)?),
+            signer: UrlSigner::new(&secret),
             is_signing: !config.auth.is_open(),
             ttl_ms: config.url_ttl_ms,
             base: config.public_base_url.as_deref().unwrap_or("").trim_end_matches('/').to_owned(),
@@ -83,7 +94,6 @@ impl Service {
         let catalog: Arc<Datasets> = Arc::clone(&datasets);
         let jobs = Jobs::open(jobs_config, catalog, on_change)?;
         Ok(Self(Arc::new(Inner {
-            jobs,
             datasets,
             hub,
             urls,
@@ -93,10 +103,23 @@ impl Service {
             waits: Semaphore::new(config.limits.waits_max),
             turns: Semaphore::new(config.limits.commands_max.max(1)),
             connections: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
             sessions: AtomicU64::new(1),
+            replays: Mutex::new(ReplayCache::new(ReplayLimits {
+                nonces_max: config.limits.nonces_max,
+                ..ReplayLimits::for_freshness(config.auth_window_ms)
+            })),
+            // What was signed before this process began may have been seen by the one before.
+            freshness: Freshness {
+                window_ms: config.auth_window_ms,
+                since: WallMillis::new(jobs.now().wall_ms),
+            },
+            decoy: derive(&secret, b"spandrel.download.v1", b"decoy"),
+            rechecks: watch::Sender::new(()),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             checks: Mutex::default(),
+            jobs,
             config,
         })))
     }
@@ -110,6 +133,14 @@ impl Service {
     /// Looks at every data set again (SIGHUP). Blocking.
     pub fn reload(&self) {
         self.0.datasets.reload();
+    }
+
+    /// Asks again whether what every session was let in for still holds ([`Authenticator::holds`]); those for which it
+    /// does not are closed with 4401 at once. To be called after keys or tokens were replaced.
+    ///
+    /// [`Authenticator::holds`]: crate::Authenticator::holds
+    pub fn recheck(&self) {
+        self.0.rechecks.send_replace(());
     }
 
     /// Takes nothing new, tells every connection, brings every job to a durable place. Returns within
@@ -129,6 +160,11 @@ impl Service {
     /// Resolves when [`shut_down`](Self::shut_down) was called.
     pub async fn stopping(&self) {
         self.0.stopping.cancelled().await;
+    }
+
+    /// Message connections that have come and gone.
+    pub fn connections_ended(&self) -> u64 {
+        self.0.ended.load(Ordering::Relaxed)
     }
 
     /// How the server is.
@@ -254,6 +290,7 @@ pub(crate) struct Entered(Arc<Inner>);
 impl Drop for Entered {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 

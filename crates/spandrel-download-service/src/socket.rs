@@ -7,22 +7,25 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use spandrel_download_protocol::{ErrorCode, Subprotocol};
+use spandrel_download_protocol::{CloseCode, ErrorCode, Subprotocol};
 use spandrel_http::Problem;
-use spandrel_transport::Connection;
+use spandrel_transport::{Close, Connection};
 use spandrel_transport_ws::{Upgrade, accept_upgraded, choose_first, upgrade};
 use tracing::Instrument as _;
 
-use crate::connection::{SUPPORTED, talk};
+use crate::admission::{Known, admit, has_kid};
+use crate::auth::{Proof, TokenDigest};
+use crate::connection::talk;
 use crate::error::Refusal;
 use crate::service::Inner;
+use crate::wire::Form;
 
 pub(crate) async fn open(State(inner): State<Arc<Inner>>, mut request: Request) -> Result<Response, Refusal> {
-    let principal = inner.config.auth.authenticate(request.headers())?;
+    let known = known(&inner, &request)?;
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let upgraded = hyper::upgrade::on(&mut request);
-    let supported = SUPPORTED.map(Subprotocol::as_str);
-    let Upgrade { response, peer, .. } = match upgrade(&request, address, |offered| {
+    let supported: Vec<&str> = Subprotocol::ALL.iter().map(|protocol| protocol.as_str()).collect();
+    let Upgrade { response, mut peer, .. } = match upgrade(&request, address, |offered| {
         choose_first(offered, &supported)
     }) {
         Ok(upgrade) => upgrade,
@@ -38,11 +41,11 @@ pub(crate) async fn open(State(inner): State<Arc<Inner>>, mut request: Request) 
             return Ok(problem.into_response());
         }
     };
-    let mut limits = spandrel_transport::Limits::default();
-    limits.frame_bytes_max = inner.config.sessions.protocol.message_bytes_max;
-    // A message over the limit is on its way when it is refused: what is not read becomes a reset, and a reset
-    // eats the close code.
-    limits.drain_bytes_max = limits.frame_bytes_max.saturating_mul(2);
+    peer.is_secure = inner.config.tls.is_some();
+    // Read already; a connection keeps them for its life.
+    peer.headers = Vec::new();
+    peer.offered = Vec::new();
+    let limits = link_limits(&inner);
     let tasks = inner.tasks.clone();
     let span = tracing::Span::current();
     tasks.spawn(
@@ -50,7 +53,7 @@ pub(crate) async fn open(State(inner): State<Arc<Inner>>, mut request: Request) 
             match upgraded.await {
                 Ok(upgraded) => {
                     let link = accept_upgraded(upgraded, peer, &limits);
-                    talk(inner, Connection::with_limits(link, &limits), principal).await;
+                    begin(inner, Connection::with_limits(link, &limits), known).await;
                 }
                 Err(error) => tracing::debug!(%error, "the upgrade came to nothing"),
             }
@@ -58,4 +61,46 @@ pub(crate) async fn open(State(inner): State<Arc<Inner>>, mut request: Request) 
         .instrument(span),
     );
     Ok(response.map(|()| Body::empty()))
+}
+
+/// Who an upgrade request comes from; `None` when a key in the query has to tell, or nothing does.
+fn known(inner: &Inner, request: &Request) -> Result<Option<Known>, Refusal> {
+    let auth = &inner.config.auth;
+    if auth.is_open() {
+        return Ok(None);
+    }
+    match auth.authenticate(request.headers()) {
+        Ok(principal) => {
+            let digest = TokenDigest::in_headers(request.headers());
+            let proof = digest.map_or(Proof::Nothing, |digest| Proof::Bearer(digest, principal.clone()));
+            Ok(Some(Known { principal, proof }))
+        }
+        Err(error) if error.code == ErrorCode::AuthRequired && has_kid(request.uri().query()) => Ok(None),
+        Err(error) => Err(Refusal(error)),
+    }
+}
+
+/// Lets a connection in whose transport is ready, and talks to it.
+pub(crate) async fn begin(inner: Arc<Inner>, mut conn: Connection, known: Option<Known>) {
+    let peer = conn.peer();
+    let admitted = match peer.subprotocol.as_deref().and_then(Subprotocol::parse) {
+        None => Err((CloseCode::NO_SUBPROTOCOL, "no acceptable subprotocol")),
+        Some(protocol) => admit(&inner, protocol, known, peer.query.as_deref()),
+    };
+    match admitted {
+        Ok(session) => talk(inner, conn, session, Form::Frames).await,
+        Err((code, reason)) => {
+            let _ = conn.close(Close::new(code.0, reason)).await;
+        }
+    }
+}
+
+/// Bounds of a link.
+pub(crate) fn link_limits(inner: &Inner) -> spandrel_transport::Limits {
+    let mut limits = spandrel_transport::Limits::default();
+    limits.frame_bytes_max = inner.config.sessions.protocol.message_bytes_max;
+    // A message over the limit is on its way when it is refused: what is not read becomes a reset, and a reset
+    // eats the close code.
+    limits.drain_bytes_max = limits.frame_bytes_max.saturating_mul(2);
+    limits
 }

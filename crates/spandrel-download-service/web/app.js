@@ -4,15 +4,21 @@
  *
  * What it knows comes from four places: the WebSocket (`client.js`), `GET /v1/datasets`, `POST /v1/preview` and
  * `GET /v1/downloads`. It keeps nothing of its own, so a reload or a restarted server loses nothing.
- * `form.js` and `exports.js` are the two halves, `text.js` serves both; here they meet the connection and the keyboard.
+ * `form.js` and `exports.js` are the two halves, `text.js` serves both; `session.js` knows who is there and `signin.js`
+ * asks. Here they meet the connection and the keyboard.
  */
-import { newRequestId } from './client.js';
-import { client, loadJobs, loadOlder, on, showCard, showFreshness } from './exports.js';
+import { DownloadError, newRequestId } from './client.js';
+import { loadJobs, loadOlder, showCard, showFreshness } from './exports.js';
 import { addFilter, changed, chooseDataset, form, hasDataset, loadDatasets, problemOf, readForm, searchColumns, setColumns, showProblems } from './form.js';
+import { client, credentials, isAuthError, on } from './session.js';
+import { askToSignIn, begin } from './signin.js';
 import { $, announce, duration, plural, setBanner } from './text.js';
 
 /** How long after giving up the page tries again by itself. */
 const RETRY_MS = 30000;
+
+/** A request of which nobody said whether it arrived. @type {{ text: string, requestId: string } | undefined} */
+let unanswered;
 
 /** @param {Event} event */
 async function start(event) {
@@ -28,11 +34,16 @@ async function start(event) {
   button.setAttribute('aria-busy', 'true');
   button.textContent = client.ready ? 'Starting …' : 'Waiting for the server …';
   setBanner($('#form-error'), '');
+  const text = JSON.stringify(request);
+  // The same request under its old id makes no second export, should the first have arrived.
+  const requestId = unanswered?.text === text ? unanswered.requestId : newRequestId();
+  unanswered = undefined;
   try {
-    const started = await client.request(request, newRequestId());
+    const started = await client.request(request, requestId);
     announce(`Export started, ${plural(started.totalRows, 'row')}`);
     showCard(started.downloadId);
   } catch (error) {
+    if (error instanceof DownloadError && error.code === 'NETWORK_ERROR') unanswered = { text, requestId };
     const homeless = showProblems([problemOf(error)]);
     setBanner($('#form-error'), homeless[0]?.message ?? '');
     /** @type {HTMLElement | null} */ (form.querySelector('[aria-invalid]'))?.focus();
@@ -51,6 +62,8 @@ function showConnection({ state, attempt, delayMs }) {
   $('#reconnect').hidden = state !== 'failed' && state !== 'waiting';
   if (state === 'waiting') text.textContent = `Connection lost, attempt ${attempt} of ${client.maxReconnectAttempts} in ${duration(Math.ceil(delayMs / 1000))}`;
   else text.textContent = { open: 'Connected', connecting: 'Connecting', failed: 'No connection', closed: 'Closed' }[state];
+  $('#sign-out').hidden = credentials === undefined;
+  if (credentials && state === 'open') text.textContent = `Signed in as ${credentials.keyId}${credentials.seals ? ', sealed' : ''}`;
 }
 
 on('connection', (connection) => {
@@ -65,12 +78,16 @@ on('connection:failed', ({ code, reason }) => {
 on('hello', ({ features }) => {
   if (Array.isArray(features)) $('#codec-zstd').hidden = !features.includes('codec:zstd');
   loadJobs();
-  if (!hasDataset()) loadDatasets();
+  if (!hasDataset()) load();
   else if (!$('#preview-error').hidden) changed();
 });
 
+function load() {
+  return loadDatasets().catch((error) => { if (isAuthError(error)) askToSignIn(); });
+}
 function reconnect() {
-  client.connect();
+  // Not behind the sign-in form: without the right key it cannot succeed.
+  if (document.body.dataset.view === '') client.connect();
 }
 
 form.addEventListener('submit', start);
@@ -96,5 +113,4 @@ document.addEventListener('visibilitychange', () => {
   if (client.ready) loadJobs();
 });
 
-loadDatasets();
-client.connect();
+begin(loadDatasets);

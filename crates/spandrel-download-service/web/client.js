@@ -1,10 +1,10 @@
 // @ts-check
 /**
- * A small client of the download protocol, version 1, for people who write their own page.
+ * A client of the download protocol, version 1, for people who write their own page.
  *
- * No dependencies, no build step. It speaks `spandrel.download.v1+json` over a WebSocket, keeps the connection alive,
- * reconnects with a growing delay, re-attaches to every job it follows and repeats what was never answered. The four
- * HTTP calls a page needs are functions beside it.
+ * No dependencies, no build step: this file, `link.js`, `secure.js` and `http.js` beside each other. It keeps the
+ * connection alive, reconnects with a growing delay, re-attaches to every job it follows and repeats what was never
+ * answered. With a key it signs every message and checks every signature of the server; it can seal and deflate them.
  *
  *     import { DownloadClient } from './client.js';
  *
@@ -34,19 +34,17 @@
  * | `system-error`      | `ErrorResponse`                | the server says something about itself                   |
  *
  * A call that is refused rejects with a `DownloadError`, whose `code` is for programs and `message` for people.
- * A call made while there is no connection waits for the next one.
+ * A call made while there is no connection waits for the next one; all that wait are rejected when the client gives up
+ * or is closed. Nothing a server sends makes anything here throw: what is no message is left alone.
  *
- * @typedef {{ field: string, op: string, value: unknown } | { and: Filter[] } | { or: Filter[] } | { not: Filter }} Filter
- * @typedef {{
- *   searchParams: { timeFrom: string, timeTo: string, filters: Filter[], dataset?: string, columns?: string[],
- *     sort?: { field: string, order: 'asc' | 'desc' }[], limit?: number },
- *   outputFormat: string, compression: boolean,
- *   options?: { codec?: string, timeZone?: string, maxRowsPerFile?: number, maxRowsPerSecond?: number,
- *     csv?: { header?: boolean, delimiter?: string, bom?: boolean, formulaGuard?: boolean } },
- * }} DownloadRequest
- * @typedef {'pending' | 'generating' | 'paused' | 'completed' | 'failed' | 'cancelled' | 'expired'} JobState
- * @typedef {{ index: number, fileName: string, contentType: string, bytes: number, rows: number, sha256: string,
- *   uncompressedBytes: number, url: string, urlExpiresAt: number, expiresAt: number }} FinishedFile
+ * @typedef {import('./http.js').DownloadRequest} DownloadRequest
+ * @typedef {import('./http.js').JobState} JobState
+ * @typedef {import('./http.js').FinishedFile} FinishedFile
+ * @typedef {import('./http.js').DownloadStatus} DownloadStatus
+ * @typedef {import('./http.js').ErrorResponse} ErrorResponse
+ * @typedef {import('./http.js').Column} Column
+ * @typedef {import('./http.js').Dataset} Dataset
+ * @typedef {import('./http.js').Preview} Preview
  * @typedef {{ downloadId: string, state: JobState, totalRows: number, totalRowsExact: boolean, outputFormat: string,
  *   compression: boolean, codec: string | null, formulaGuard: boolean, timeZone: string,
  *   files: { index: number, fileName: string, url: string }[], statusUrl: string, createdAt: number,
@@ -56,23 +54,21 @@
  *   restarts: number }} ProgressUpdate
  * @typedef {{ downloadId: string, totalRows: number, elapsedMs: number, expiresAt: number,
  *   files: FinishedFile[] }} DownloadComplete
- * @typedef {{ code: string, message: string, details?: any, recoverable: boolean, retryAfter?: number }} ErrorResponse
- * @typedef {{ downloadId: string, requestId: string, state: JobState, progress: number, processedRows: number,
- *   totalRows: number, totalRowsExact: boolean, createdAt: number, restarts: number, files: FinishedFile[],
- *   error?: ErrorResponse, expiresAt?: number, statusUrl: string }} DownloadStatus
  * @typedef {{ connected: boolean, lastHeartbeat: number, activeDownloads: Record<string, DownloadStatus>,
  *   systemHealth: unknown }} SessionState
  * @typedef {{ state: 'connecting' | 'open' | 'waiting' | 'failed' | 'closed', attempt: number,
  *   delayMs: number }} ConnectionState
- * @typedef {{ name: string, type: string, precision?: number }} Column
- * @typedef {{ name: string, default: boolean, timeColumn: string, columns: Column[], rows: number,
- *   timeMin: string | null, timeMax: string | null }} Dataset
- * @typedef {{ totalRows: number, totalRowsExact: boolean, columns: string[], rows: (string | null)[][] }} Preview
+ * @typedef {{ url?: string, key?: { id: string, secret: Uint8Array | CryptoKey }, seal?: boolean, deflate?: boolean,
+ *   signed?: boolean, maxReconnectAttempts?: number, reconnectDelay?: number }} Options
  * @typedef {{ event: string, data: object, resolve: (data: any) => void, reject: (error: Error) => void,
- *   tries: number }} Pending
+ *   tries: number, isResigned: boolean }} Pending
  */
+import { DownloadError, newRequestId } from './http.js';
+import { Link, ServerClock } from './link.js';
+import { hasDeflate, hasWebCrypto, importSecret, signingKey, utf8 } from './secure.js';
 
-const SUBPROTOCOL = 'spandrel.download.v1+json';
+export { DownloadError, DownloadHttp, newRequestId } from './http.js';
+export { fromBase64Url, importSecret } from './secure.js';
 
 /** Close codes after which trying again cannot help. */
 const FINAL_CODES = new Set([1000, 1003, 1007, 1008, 1009, 4400, 4401, 4406]);
@@ -80,76 +76,106 @@ const FINAL_CODES = new Set([1000, 1003, 1007, 1008, 1009, 4400, 4401, 4406]);
 /** How often a call is repeated when the server says it came too fast. */
 const RATE_LIMIT_TRIES = 3;
 
-/** A refusal by the server, or a failure to reach it (`code` is then `NETWORK_ERROR`). */
-export class DownloadError extends Error {
-  /** @param {ErrorResponse} response @param {number} [status] the HTTP status, for answers over HTTP */
-  constructor(response, status) {
-    super(response.message);
-    this.name = 'DownloadError';
-    this.code = response.code;
-    this.details = response.details;
-    this.recoverable = response.recoverable;
-    /** Milliseconds to wait before the same call may succeed. */
-    this.retryAfter = response.retryAfter;
-    this.status = status;
-  }
-}
+/** Bounds of everything that could grow, each with its unit in its name. */
+export const LIMITS = Object.freeze({
+  /** Of a frame and of what it inflates to; the protocol's own number. */
+  messageBytesMax: 1048576,
+  /** What signature and seal add to a message, and a little more. */
+  layerBytesMax: 512,
+  /** Calls without an answer. One more is refused with `OVERLOADED`: that many at once is a loop, not a user. */
+  pendingMax: 256,
+  /** Jobs followed; as many as a server attaches to one connection. */
+  followedMax: 1000,
+  /** Pings and pongs that wait to be sent; more are left out. */
+  heartbeatsMax: 32,
+  /** Longest wait a server can ask for, and the longest heartbeat interval it can set. */
+  waitMsMax: 3600000,
+});
 
 /** A connection that follows jobs. See the head of this file. */
 export class DownloadClient extends EventTarget {
+  /** @type {Link | null} */
+  #link = null;
+  /** @type {Map<string, Pending>} calls without an answer, by request id */
+  #pending = new Map();
+  #profile;
+  #clock = new ServerClock();
+  #attempt = 0;
+  #retryAfterMs = 0;
+  #lastReceived = 0;
+  /** @type {number | undefined} when the first ping since something was received was sent */
+  #pingedAt;
+  /** @type {{ id: string, at: number }} the newest ping */
+  #ping = { id: '', at: 0 };
+  #intervalMs = 10000;
+  #timeoutMs = 5000;
+  #sendBytesMax = LIMITS.messageBytesMax;
+  /** @type {number | undefined} */
+  #heartbeatTimer;
+  /** @type {number | undefined} */
+  #reconnectTimer;
+
   /**
-   * @param {{ url?: string, maxReconnectAttempts?: number, reconnectDelay?: number }} [options]
-   *   `url` defaults to `/v1/ws` of the page's own host; `reconnectDelay` is in milliseconds and doubles per attempt
+   * @param {Options} [options]
+   * - `url` of the message endpoint, by default `/v1/ws` of the page's own host. Nothing secret belongs into it.
+   * - `key`: the id of a key of the server, and its secret as 32 bytes or as the `CryptoKey` of {@link importSecret}.
+   *   With it every message is signed in both directions.
+   * - `seal`: encrypt every message; takes a key.
+   * - `deflate`: compress messages from 512 bytes. Not together with `seal` when strangers choose what is in them.
+   * - `signed`: `false` leaves out the signatures inside sealed messages, for a server of auth mode `none`.
+   * - `maxReconnectAttempts` and `reconnectDelay`, in milliseconds, which doubles per attempt.
+   * @throws {TypeError} when the options contradict each other
+   * @throws {DownloadError} `INSECURE_CONTEXT` when this page may not use WebCrypto, `UNSUPPORTED` when the browser cannot deflate
    */
   constructor(options = {}) {
     super();
-    this.url = options.url ?? `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/v1/ws`;
-    this.maxReconnectAttempts = options.maxReconnectAttempts ?? 5;
-    this.reconnectDelay = options.reconnectDelay ?? 1000;
-    /** @type {WebSocket | null} */
-    this.socket = null;
-    /** True between the server's hello and the loss of the connection. */
+    /** True from the time calls go out at once to the loss of the connection. */
     this.ready = false;
-    /** @type {Map<string, Pending>} calls without an answer, by request id */
-    this.pending = new Map();
     /** @type {Set<string>} jobs without a terminal event, to attach to again */
     this.followed = new Set();
-    this.attempt = 0;
-    this.retryAfter = 0;
-    this.lastReceived = 0;
-    this.heartbeat = { intervalMs: 10000, timeoutMs: 5000 };
-    /** @type {number | undefined} */
-    this.heartbeatTimer = undefined;
-    /** @type {number | undefined} */
-    this.reconnectTimer = undefined;
+    this.url = urlOf(options.url);
+    this.maxReconnectAttempts = options.maxReconnectAttempts ?? 5;
+    this.reconnectDelay = options.reconnectDelay ?? 1000;
+    this.#profile = profileOf(options);
   }
 
   /** Opens the connection, or tries at once when it was waiting or had given up. Does nothing when it is open. */
   connect() {
-    if (this.socket) return;
-    clearTimeout(this.reconnectTimer);
-    this.#tell('connection', { state: 'connecting', attempt: this.attempt, delayMs: 0 });
-    const socket = new WebSocket(this.url, [SUBPROTOCOL]);
-    this.socket = socket;
-    socket.onmessage = (message) => this.#receive(String(message.data));
-    socket.onclose = (event) => {
-      if (this.socket === socket) this.#lost(event.code, event.reason);
-    };
+    if (this.#link) return;
+    clearTimeout(this.#reconnectTimer);
+    this.#tell('connection', { state: 'connecting', attempt: this.#attempt, delayMs: 0 });
+    try {
+      /** @type {Link} */
+      const link = new Link(this.url, this.#profile, this.#clock, {
+        message: (message) => this.#receive(message),
+        lost: (code, reason) => { if (this.#link === link) this.#lost(code, reason); },
+      });
+      this.#link = link;
+    } catch (error) {
+      this.#giveUp(4400, error instanceof Error ? error.message : 'the browser takes no such address');
+      return;
+    }
     // A server that takes the connection and never says hello is as good as none.
-    this.lastReceived = performance.now();
+    this.#heard();
     this.#beat();
   }
 
-  /** Ends the connection for good. Jobs go on without it. */
+  /** Ends the connection for good, after what was sent. Jobs go on without it; calls without an answer are rejected. */
   close() {
-    clearTimeout(this.reconnectTimer);
-    clearInterval(this.heartbeatTimer);
-    const socket = this.socket;
-    this.socket = null;
+    clearTimeout(this.#reconnectTimer);
+    clearInterval(this.#heartbeatTimer);
+    const link = this.#link;
+    this.#link = null;
     this.ready = false;
-    this.attempt = 0;
-    socket?.close(1000);
+    this.#attempt = 0;
+    link?.close(1000);
+    this.#rejectAll({ code: 'NETWORK_ERROR', message: 'the connection was closed by this page', recoverable: true });
     this.#tell('connection', { state: 'closed', attempt: 0, delayMs: 0 });
+  }
+
+  /** Milliseconds since 1970 on the server's clock, for its `expiresAt`s; this machine's own may be wrong. */
+  serverNow() {
+    return this.#clock.now();
   }
 
   /**
@@ -163,12 +189,14 @@ export class DownloadClient extends EventTarget {
   }
 
   /** Follows a job that exists already. @param {string} downloadId @returns {Promise<DownloadStart>} */
-  attach(downloadId) {
-    this.followed.add(downloadId);
-    return this.#call('download:attach', { downloadId }).catch((error) => {
-      if (!error.recoverable) this.followed.delete(downloadId);
+  async attach(downloadId) {
+    if (!this.#follow(downloadId)) throw overloaded(`${LIMITS.followedMax} exports are followed already`);
+    try {
+      return await this.#call('download:attach', { downloadId });
+    } catch (error) {
+      if (!(error instanceof DownloadError && error.recoverable)) this.followed.delete(downloadId);
       throw error;
-    });
+    }
   }
 
   /** Stops following a job; the job goes on. @param {string} downloadId @returns {Promise<SessionState>} */
@@ -193,7 +221,7 @@ export class DownloadClient extends EventTarget {
   }
 
   /**
-   * Asks how jobs stand: one, those of this connection, or all.
+   * Asks how jobs stand: one, those of this connection, or all. The addresses of their files are fresh in the answer.
    * @param {{ downloadId?: string, scope?: 'session' | 'all' }} [which]
    * @returns {Promise<SessionState>}
    */
@@ -201,19 +229,30 @@ export class DownloadClient extends EventTarget {
     return this.#call('status:check', which);
   }
 
+  // ------------------------------------------------------------------------------------------------------------ sending
+
   /** @param {string} event @param {object} data @param {string} [requestId] @returns {Promise<any>} */
-  #call(event, data, requestId = newRequestId()) {
+  async #call(event, data, requestId = newRequestId()) {
+    if (this.#pending.size >= LIMITS.pendingMax && event !== 'connection:health') throw overloaded(`${LIMITS.pendingMax} calls wait for an answer already`);
+    if (this.#pending.has(requestId)) throw new DownloadError({ code: 'REQUEST_ID_CONFLICT', message: 'a call with this request id waits for its answer' });
+    const bytes = utf8(JSON.stringify(data)).length + LIMITS.layerBytesMax;
+    if (bytes > this.#sendBytesMax) throw new DownloadError({ code: 'LIMIT_EXCEEDED', message: `a message has at most ${this.#sendBytesMax} bytes, this one would have ${bytes}` });
     return new Promise((resolve, reject) => {
-      this.pending.set(requestId, { event, data, resolve, reject, tries: 0 });
-      if (this.ready) this.#send(event, data, requestId);
+      this.#pending.set(requestId, { event, data, resolve, reject, tries: 0, isResigned: false });
+      if (this.ready || event === 'connection:health') this.#send(event, data, requestId);
     });
   }
 
   /** @param {string} event @param {object} data @param {string} requestId */
   #send(event, data, requestId) {
-    if (this.socket?.readyState === WebSocket.OPEN) {
-      this.socket.send(JSON.stringify({ event, data, timestamp: Date.now(), requestId }));
-    }
+    // What fails here ends the connection, and the call waits for the next one.
+    this.#link?.send(JSON.stringify({ event, data, timestamp: Date.now(), requestId })).catch(() => {});
+  }
+
+  /** @param {'ping' | 'pong'} kind @param {string} requestId */
+  #sendHeartbeat(kind, requestId) {
+    // A call may wait its turn, a sign of life that comes late is none.
+    if (this.#link && this.#link.waiting < LIMITS.pendingMax + LIMITS.heartbeatsMax) this.#send('connection:health', { kind }, requestId);
   }
 
   /** @param {string} name @param {unknown} detail */
@@ -221,65 +260,83 @@ export class DownloadClient extends EventTarget {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  /** @param {string} text */
-  #receive(text) {
-    this.lastReceived = performance.now();
-    /** @type {{ event: string, data: any, requestId: string }} */
-    let message;
-    try {
-      message = JSON.parse(text);
-    } catch {
-      return; // not ours to act on; the server closes when something is really wrong
-    }
-    const { event, data, requestId } = message;
+  // ---------------------------------------------------------------------------------------------------------- receiving
+
+  /** @param {import('./link.js').Message} message */
+  #receive({ event, data, requestId }) {
+    this.#heard();
     switch (event) {
       case 'connection:health':
-        if (data.kind === 'hello') this.#hello(data);
-        else if (data.kind === 'ping') this.#send('connection:health', { kind: 'pong' }, requestId);
+        this.#health(data, requestId);
         return;
       case 'download:start':
-        this.followed.add(data.downloadId);
+        if (!isJob(data) || !Array.isArray(data.files)) return this.#unreadable(requestId);
+        this.#follow(data.downloadId);
         this.#tell('start', data);
         this.#settle(requestId, data);
         return;
       case 'download:progress':
-        for (const update of Array.isArray(data) ? data : [data]) this.#tell('progress', update);
+        for (const update of Array.isArray(data) ? data : [data]) if (isJob(update)) this.#tell('progress', update);
         return;
       case 'download:complete':
+        if (!isJob(data) || !Array.isArray(data.files)) return;
         this.followed.delete(data.downloadId);
         this.#tell('complete', data);
         return;
       case 'status:update':
+        if (!isState(data)) return this.#unreadable(requestId);
         this.#tell('status', data);
         this.#settle(requestId, data);
         return;
       case 'download:error':
         if (this.#refuse(requestId, data)) return;
+        if (!isJob(data)) return;
         this.followed.delete(data.downloadId);
         this.#tell('failed', data);
         return;
       case 'system:error':
-        if (this.#refuse(requestId, data)) return;
-        this.retryAfter = Math.max(this.retryAfter, data.retryAfter ?? 0);
-        this.#tell('system-error', data);
+        this.#systemError(requestId, data);
         return;
       default: // a newer server may say more
     }
   }
 
+  /** @param {any} data @param {string} requestId */
+  #health(data, requestId) {
+    if (data.kind === 'hello') this.#hello(data);
+    else if (data.kind === 'ping') this.#sendHeartbeat('pong', requestId);
+    else if (data.kind === 'pong') {
+      // No two clocks run alike for days. An answer that came slowly says too little about the time.
+      if (requestId === this.#ping.id && performance.now() - this.#ping.at < this.#timeoutMs) this.#clock.learn(data.serverTime);
+      this.#settle(requestId, data);
+    }
+  }
+
   /** @param {any} health */
   #hello(health) {
-    this.attempt = 0;
-    this.retryAfter = 0;
-    this.ready = true;
-    this.heartbeat = {
-      intervalMs: health.heartbeatIntervalMs ?? this.heartbeat.intervalMs,
-      timeoutMs: health.heartbeatTimeoutMs ?? this.heartbeat.timeoutMs,
-    };
+    if (this.ready) return;
+    this.#intervalMs = within(health.heartbeatIntervalMs, 100) ?? this.#intervalMs;
+    this.#timeoutMs = within(health.heartbeatTimeoutMs, 100) ?? this.#timeoutMs;
+    if (Number.isSafeInteger(health.maxMessageBytes) && health.maxMessageBytes > 0) this.#sendBytesMax = health.maxMessageBytes;
     this.#beat();
+    if (!this.#profile.seals) {
+      this.#open(health);
+      return;
+    }
+    // The hello of a sealed connection is in the clear and proves nothing: whoever opens a first message has the key.
+    this.#ping = { id: newRequestId(), at: performance.now() };
+    const isOurs = this.#call('connection:health', { kind: 'ping' }, this.#ping.id);
+    isOurs.then(() => { if (!this.ready && this.#link) this.#open(health); }, () => {});
+  }
+
+  /** The server is who it should be, and listens. @param {any} health */
+  #open(health) {
+    this.#attempt = 0;
+    this.#retryAfterMs = 0;
+    this.ready = true;
     // First what was never answered, under its old id; then every job that is not attached by one of those.
     const asked = new Set();
-    for (const [requestId, call] of this.pending) {
+    for (const [requestId, call] of this.#pending) {
       if (call.event === 'download:attach') asked.add(/** @type {any} */ (call.data).downloadId);
       this.#send(call.event, call.data, requestId);
     }
@@ -288,6 +345,13 @@ export class DownloadClient extends EventTarget {
     }
     this.#tell('connection', { state: 'open', attempt: 0, delayMs: 0 });
     this.#tell('hello', health);
+  }
+
+  /** Whether it is followed now. @param {string} downloadId */
+  #follow(downloadId) {
+    if (this.followed.size >= LIMITS.followedMax && !this.followed.has(downloadId)) return false;
+    this.followed.add(downloadId);
+    return true;
   }
 
   /** A followed job that the server no longer knows has ended, only we were not told how. @param {string} downloadId */
@@ -299,113 +363,165 @@ export class DownloadClient extends EventTarget {
 
   /** @param {string} requestId @param {unknown} data */
   #settle(requestId, data) {
-    const call = this.pending.get(requestId);
-    this.pending.delete(requestId);
+    const call = this.#pending.get(requestId);
+    this.#pending.delete(requestId);
     call?.resolve(data);
   }
 
-  /** Rejects the call this error answers. @param {string} requestId @param {ErrorResponse} error @returns {boolean} */
+  /** An answer without what an answer holds. @param {string} requestId */
+  #unreadable(requestId) {
+    const call = this.#pending.get(requestId);
+    this.#pending.delete(requestId);
+    call?.reject(new DownloadError({ code: 'INVALID_RESPONSE', message: 'the server gave an answer that cannot be read' }));
+  }
+
+  /** @param {string} requestId @param {any} error */
+  #systemError(requestId, error) {
+    if (error.code === 'AUTH_EXPIRED' && this.#resign(requestId, error)) return;
+    if (this.#refuse(requestId, error)) return;
+    if (error.code === 'AUTH_REQUIRED' || error.code === 'AUTH_INVALID') {
+      // It does not say which message it refused, and the next one will fare no better.
+      this.#link?.abandon(4401, String(error.message ?? 'the server does not accept this key'));
+      return;
+    }
+    this.#retryAfterMs = Math.max(this.#retryAfterMs, within(error.retryAfter, 0) ?? 0);
+    this.#tell('system-error', error);
+  }
+
+  /** Signs a call again by the server's clock, once. @param {string} requestId @param {any} error */
+  #resign(requestId, error) {
+    this.#clock.learn(error.details?.serverTime);
+    const call = this.#pending.get(requestId);
+    if (!call || call.isResigned) return false;
+    call.isResigned = true;
+    this.#send(call.event, call.data, requestId);
+    return true;
+  }
+
+  /** Rejects the call this error answers. @param {string} requestId @param {any} error @returns {boolean} */
   #refuse(requestId, error) {
-    const call = this.pending.get(requestId);
+    const call = this.#pending.get(requestId);
     if (!call) return false;
     if (error.code === 'RATE_LIMITED' && call.tries < RATE_LIMIT_TRIES) {
       call.tries += 1;
       setTimeout(() => {
-        if (this.ready && this.pending.has(requestId)) this.#send(call.event, call.data, requestId);
-      }, error.retryAfter ?? 1000);
+        if (this.ready && this.#pending.has(requestId)) this.#send(call.event, call.data, requestId);
+      }, within(error.retryAfter, 0) ?? 1000);
       return true;
     }
-    this.pending.delete(requestId);
+    this.#pending.delete(requestId);
     call.reject(new DownloadError(error));
     return true;
   }
 
-  /** A browser cannot see Ping frames, so the client asks for a sign of life when there was none for an interval. */
-  #beat() {
-    clearInterval(this.heartbeatTimer);
-    const { intervalMs, timeoutMs } = this.heartbeat;
-    this.heartbeatTimer = setInterval(() => {
-      const silentMs = performance.now() - this.lastReceived;
-      if (silentMs > intervalMs + timeoutMs) this.#abandon();
-      else if (this.ready && silentMs >= intervalMs / 2) this.#send('connection:health', { kind: 'ping' }, newRequestId());
-    }, intervalMs / 2);
+  // ---------------------------------------------------------------------------------------------------- life and its end
+
+  #heard() {
+    this.#lastReceived = performance.now();
+    this.#pingedAt = undefined;
   }
 
-  /** Gives up a silent connection without waiting for its close, which may never come. */
-  #abandon() {
-    const socket = this.socket;
-    this.#lost(4408, 'no sign of life');
-    socket?.close(4408);
+  /** A browser cannot see Ping frames, so the client asks for a sign of life when there was none for a while. */
+  #beat() {
+    clearInterval(this.#heartbeatTimer);
+    this.#heartbeatTimer = setInterval(() => this.#checkLife(), this.#intervalMs / 2);
+  }
+
+  #checkLife() {
+    const now = performance.now();
+    const silentMs = now - this.#lastReceived;
+    // In the background a browser runs timers once a minute. Silence counts only after a ping had time to be answered.
+    const isUnanswered = !this.ready || (this.#pingedAt !== undefined && now - this.#pingedAt >= this.#timeoutMs);
+    if (silentMs > this.#intervalMs + this.#timeoutMs && isUnanswered) {
+      this.#link?.abandon(4408, 'no sign of life');
+    } else if (this.ready && silentMs >= this.#intervalMs / 2) {
+      this.#pingedAt ??= now;
+      this.#ping = { id: newRequestId(), at: now };
+      this.#sendHeartbeat('ping', this.#ping.id);
+    }
   }
 
   /** @param {number} code @param {string} reason */
   #lost(code, reason) {
-    this.socket = null;
+    this.#link = null;
     this.ready = false;
-    clearInterval(this.heartbeatTimer);
-    if (FINAL_CODES.has(code) || this.attempt >= this.maxReconnectAttempts) {
-      this.attempt = 0;
-      this.#tell('connection', { state: 'failed', attempt: 0, delayMs: 0 });
-      this.#tell('connection:failed', { code, reason });
+    clearInterval(this.#heartbeatTimer);
+    for (const [requestId, call] of this.#pending) if (call.event === 'connection:health') this.#unreadable(requestId);
+    if (FINAL_CODES.has(code) || this.#attempt >= this.maxReconnectAttempts) {
+      this.#giveUp(code, reason);
       return;
     }
     // 1, 2, 4, 8, 16 s, each 20 % up or down so that a thousand pages do not come back in the same instant.
     const jitter = 0.8 + Math.random() * 0.4;
-    const delayMs = Math.max(this.reconnectDelay * 2 ** this.attempt * jitter, this.retryAfter);
-    this.attempt += 1;
-    this.retryAfter = 0;
-    this.#tell('connection', { state: 'waiting', attempt: this.attempt, delayMs });
-    this.reconnectTimer = setTimeout(() => this.connect(), delayMs);
+    const delayMs = Math.max(this.reconnectDelay * 2 ** this.#attempt * jitter, this.#retryAfterMs);
+    this.#attempt += 1;
+    this.#retryAfterMs = 0;
+    this.#tell('connection', { state: 'waiting', attempt: this.#attempt, delayMs });
+    this.#reconnectTimer = setTimeout(() => this.connect(), delayMs);
+  }
+
+  /** @param {number} code @param {string} reason */
+  #giveUp(code, reason) {
+    this.#attempt = 0;
+    const isAuth = code === 4401 || code === 4400;
+    const why = reason || `the connection failed with code ${code}`;
+    this.#rejectAll({ code: isAuth ? 'AUTH_INVALID' : 'NETWORK_ERROR', message: why, recoverable: !isAuth });
+    this.#tell('connection', { state: 'failed', attempt: 0, delayMs: 0 });
+    this.#tell('connection:failed', { code, reason });
+  }
+
+  /** @param {ErrorResponse} why */
+  #rejectAll(why) {
+    const calls = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const call of calls) call.reject(new DownloadError(why));
   }
 }
 
-/** The data sets this server offers. @returns {Promise<Dataset[]>} */
-export async function listDatasets() {
-  return (await http('/v1/datasets')).datasets;
-}
-
-/**
- * The newest jobs first, page by page.
- * @param {{ cursor?: string, limit?: number }} [page]
- * @returns {Promise<{ downloads: DownloadStatus[], nextCursor?: string }>}
- */
-export function listDownloads(page = {}) {
-  const query = new URLSearchParams();
-  if (page.cursor) query.set('cursor', page.cursor);
-  if (page.limit) query.set('limit', String(page.limit));
-  return http(`/v1/downloads?${query}`);
-}
-
-/**
- * The first rows of what a request would export, and how many there are. Makes no job.
- * @param {DownloadRequest} request
- * @param {number} rows
- * @param {AbortSignal} [signal]
- * @returns {Promise<Preview>}
- */
-export function preview(request, rows, signal) {
-  const headers = { 'Content-Type': 'application/json' };
-  return http(`/v1/preview?rows=${rows}`, { method: 'POST', headers, body: JSON.stringify(request), signal });
-}
-
-/** A new request id. `crypto.randomUUID` exists on secure pages only, so not on a plain-http address in the network. */
-export function newRequestId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return `web-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
-}
-
-/** @param {string} path @param {RequestInit} [init] @returns {Promise<any>} */
-async function http(path, init) {
-  let response;
-  try {
-    response = await fetch(path, init);
-  } catch (error) {
-    if (init?.signal?.aborted) throw error;
-    throw new DownloadError({ code: 'NETWORK_ERROR', message: 'the server cannot be reached', recoverable: true });
+/** @param {Options} options @returns {import('./link.js').Profile} */
+function profileOf({ key, seal = false, deflate = false, signed = key !== undefined }) {
+  if (!key && (seal || signed)) throw new TypeError('sealing and signing take a key: { id, secret }');
+  if (key && !signed && !seal) throw new TypeError('a connection with a key is signed; leave the key out for an unsigned one');
+  if (deflate && !hasDeflate()) throw new DownloadError({ code: 'UNSUPPORTED', message: 'this browser cannot deflate messages' });
+  const profile = { seals: seal, deflates: deflate, signs: signed, messageBytesMax: LIMITS.messageBytesMax };
+  if (!key) return { ...profile, key: undefined };
+  if (!hasWebCrypto()) {
+    throw new DownloadError({ code: 'INSECURE_CONTEXT', message: 'signing and sealing take a secure page: open this one over https, or on localhost' });
   }
-  const body = await response.json().catch(() => ({}));
-  if (response.ok) return body;
-  const { code = 'INTERNAL', detail, details, recoverable = false, retryAfter } = body;
-  const message = detail ?? `the server answered with status ${response.status}`;
-  throw new DownloadError({ code, message, details, recoverable, retryAfter }, response.status);
+  if (!/^[A-Za-z0-9_-]{1,32}$/.test(key.id)) throw new TypeError('a key id has 1 to 32 letters, digits, - and _');
+  const secret = secretOf(key.secret);
+  const signing = secret.then(signingKey);
+  signing.catch(() => {}); // a connection that needs it says so
+  return { ...profile, key: { id: key.id, secret, signing } };
 }
+
+/** @param {Uint8Array | CryptoKey} secret @returns {Promise<CryptoKey>} */
+function secretOf(secret) {
+  if (secret instanceof CryptoKey) {
+    if (secret.algorithm.name !== 'HKDF' || !secret.usages.includes('deriveKey')) throw new TypeError('the secret is no CryptoKey of importSecret()');
+    return Promise.resolve(secret);
+  }
+  if (!(secret instanceof Uint8Array) || secret.length !== 32) throw new TypeError('a secret is 32 bytes, or the CryptoKey of importSecret()');
+  return importSecret(secret);
+}
+
+/** @param {string | undefined} url */
+function urlOf(url) {
+  const at = new URL(url ?? '/v1/ws', location.href);
+  if (at.protocol === 'http:' || at.protocol === 'https:') at.protocol = at.protocol.replace('http', 'ws');
+  at.hash = '';
+  return at.href;
+}
+
+/** A number of milliseconds a server may ask for; undefined for anything else. @param {unknown} ms @param {number} least */
+function within(ms, least) {
+  return typeof ms === 'number' && ms >= least ? Math.min(ms, LIMITS.waitMsMax) : undefined;
+}
+
+/** @param {string} message */
+const overloaded = (message) => new DownloadError({ code: 'OVERLOADED', message, recoverable: true });
+
+/** @param {any} data @returns {boolean} */
+const isJob = (data) => typeof data === 'object' && data !== null && typeof data.downloadId === 'string';
+/** @param {any} data @returns {boolean} */
+const isState = (data) => typeof data.activeDownloads === 'object' && data.activeDownloads !== null && Object.values(data.activeDownloads).every((job) => isJob(job) && Array.isArray(job.files));

@@ -4,7 +4,9 @@
  *
  * A card is made once and changed in place, so that focus and selection stay where they are.
  */
-import { DownloadClient, DownloadError, listDownloads } from './client.js';
+import { DownloadError } from './client.js';
+import { client, http, isAuthError, on } from './session.js';
+import { askToSignIn } from './signin.js';
 import { $, announce, count, duration, element, humanError, moment, plural, setBanner, size, stamp } from './text.js';
 
 /** @typedef {import('./client.js').DownloadStatus} DownloadStatus */
@@ -15,6 +17,8 @@ const JOBS_PER_PAGE = 20;
 const FILES_SHOWN = 5;
 /** How often the list of finished files of a running job is asked for. */
 const FILES_EVERY_MS = 3000;
+/** An address with less time left than this is asked for again before it is used. */
+const URL_SPARE_MS = 10000;
 
 const FINAL_STATES = new Set(['completed', 'failed', 'cancelled', 'expired']);
 const STATE_NAMES = {
@@ -33,7 +37,6 @@ const STATE_NAMES = {
  */
 /** @type {Map<string, Job>} */
 const jobs = new Map();
-export const client = new DownloadClient();
 /** @type {string | undefined} */
 let olderCursor;
 
@@ -163,22 +166,26 @@ function showFiles(job) {
   const key = shown.map((file) => `${file.index} ${file.sha256} ${file.url}`).join('\n');
   if (key !== job.filesShown) {
     job.filesShown = key;
-    list.replaceChildren(...shown.map(fileRow));
+    list.replaceChildren(...shown.map((file) => fileRow(job, file)));
   }
   list.hidden = shown.length === 0;
   const more = $('.job-more', job.card);
   more.hidden = shown.length === files.length;
   more.textContent = `Show all ${count(files.length)} files`;
 }
-/** @param {FinishedFile} file */
-function fileRow(file) {
+/** @param {Job} job @param {FinishedFile} file */
+function fileRow(job, file) {
   const row = stamp('file-template');
   const link = /** @type {HTMLAnchorElement} */ ($('.file-name', row));
   link.textContent = file.fileName;
-  // Only where the server itself serves files: an address of another scheme would run, not load.
-  const url = new URL(file.url, location.href);
-  if (url.protocol === 'http:' || url.protocol === 'https:') link.href = url.href;
+  const url = http.fileUrl(file);
+  if (url) link.href = url;
   link.download = file.fileName;
+  link.addEventListener('click', (event) => {
+    if (client.serverNow() < file.urlExpiresAt - URL_SPARE_MS) return;
+    event.preventDefault();
+    openFresh(job, file.index);
+  });
   $('.file-facts', row).textContent = `${size(file.bytes)} · ${plural(file.rows, 'row')}`;
   $('code', row).textContent = file.sha256;
   $('code', row).title = file.sha256;
@@ -186,6 +193,23 @@ function fileRow(file) {
   copy.setAttribute('aria-label', `Copy the SHA-256 of ${file.fileName}`);
   copy.addEventListener('click', () => copyText(file.sha256, copy, $('code', row)));
   return row;
+}
+/** Signed addresses live for minutes, a page for days: asks for a new one and loads that. @param {Job} job @param {number} index */
+async function openFresh(job, index) {
+  try {
+    await client.status({ downloadId: job.id }); // its `status` event has put the new addresses into the list
+    const at = job.files.findIndex((file) => file.index === index);
+    const file = job.files[at];
+    const url = file && http.fileUrl(file);
+    if (!url) return;
+    const link = document.createElement('a');
+    link.href = url;
+    link.download = file.fileName;
+    link.click();
+    /** @type {HTMLElement | undefined} */ (job.card.querySelectorAll('.file-name')[at])?.focus();
+  } catch (error) {
+    setBanner($('.job-error', job.card), humanError(error));
+  }
 }
 /** @param {string} text @param {HTMLElement} button @param {HTMLElement} shown */
 async function copyText(text, button, shown) {
@@ -229,13 +253,18 @@ function askForFiles(job) {
 
 export async function loadJobs() {
   try {
-    const { downloads, nextCursor } = await listDownloads({ limit: JOBS_PER_PAGE });
+    const { downloads, nextCursor } = await http.list({ limit: JOBS_PER_PAGE });
     setBanner($('#exports-error'), '');
     if (jobs.size === 0 || olderCursor === undefined) setOlder(nextCursor);
     downloads.forEach(follow);
   } catch (error) {
-    setBanner($('#exports-error'), humanError(error));
+    showListError(error);
   }
+}
+/** @param {unknown} error */
+function showListError(error) {
+  if (isAuthError(error)) askToSignIn(humanError(error));
+  else setBanner($('#exports-error'), humanError(error));
 }
 /** Shows a job of the list and attaches to it while it runs. @param {DownloadStatus} status */
 function follow(status) {
@@ -250,11 +279,11 @@ function setOlder(cursor) {
 }
 export async function loadOlder() {
   try {
-    const { downloads, nextCursor } = await listDownloads({ cursor: olderCursor, limit: JOBS_PER_PAGE });
+    const { downloads, nextCursor } = await http.list({ cursor: olderCursor, limit: JOBS_PER_PAGE });
     downloads.forEach(follow);
     setOlder(nextCursor);
   } catch (error) {
-    setBanner($('#exports-error'), humanError(error));
+    showListError(error);
   }
 }
 
@@ -271,9 +300,6 @@ export function showFreshness() {
     showJob(job);
   }
 }
-
-/** @param {string} name @param {(detail: any) => void} handler */
-export const on = (name, handler) => client.addEventListener(name, (event) => handler(/** @type {CustomEvent} */ (event).detail));
 
 on('start', (data) => {
   const job = jobOf(data.downloadId, data.createdAt);

@@ -4,7 +4,9 @@
  *
  * A refusal names the field it is about by a JSON Pointer into the request; an element with that `data-path` shows it.
  */
-import { DownloadError, listDatasets, preview } from './client.js';
+import { DownloadError } from './client.js';
+import { http, isAuthError } from './session.js';
+import { askToSignIn } from './signin.js';
 import { $, count, element, humanError, input, inputTime, plural, select, setBanner, stamp, wireTime } from './text.js';
 
 /** @typedef {import('./client.js').Column} Column */
@@ -75,15 +77,16 @@ export function chooseDataset() {
 export const hasDataset = () => dataset !== undefined;
 
 let isLoading = false;
-/** Asks what the server offers and fills the form with it. */
+/** Asks what the server offers and fills the form with it. Rejects only when the server wants other credentials. */
 export async function loadDatasets() {
   if (isLoading) return; // a second answer would wipe what was chosen since the first
   isLoading = true;
   try {
-    datasets = await listDatasets();
+    datasets = await http.datasets();
     setBanner($('#preview-error'), '');
     showDatasets();
   } catch (error) {
+    if (isAuthError(error)) throw error;
     setBanner($('#preview-error'), humanError(error));
   } finally {
     isLoading = false;
@@ -404,12 +407,13 @@ async function runPreview() {
     return;
   }
   try {
-    const shown = await preview(request, PREVIEW_ROWS, call.signal);
+    const shown = await http.preview(request, PREVIEW_ROWS, call.signal);
     if (call.signal.aborted) return;
     setBanner($('#preview-error'), '');
     showPreview(shown, request);
   } catch (error) {
     if (call.signal.aborted) return;
+    if (isAuthError(error)) return askToSignIn(humanError(error));
     const homeless = showProblems([problemOf(error)]);
     setBanner($('#preview-error'), homeless[0]?.message ?? '');
     showPreview(undefined, request);

@@ -8,7 +8,8 @@ import { DownloadError } from './client.js';
 /** Kinder words for refusals whose own message is about the protocol; the others are shown as they come. */
 const HUMAN = {
   NETWORK_ERROR: 'The server cannot be reached. Your settings are kept; try again in a moment.',
-  AUTH_REQUIRED: 'This server asks for credentials, which this page cannot give. Use a client with a key or a token.',
+  AUTH_REQUIRED: 'The server asks who you are.',
+  AUTH_INVALID: 'The server does not accept these credentials.',
   OVERLOADED: 'The server is busy. Try again in a moment.',
   SHUTTING_DOWN: 'The server is restarting. Try again in a moment.',
 };

@@ -1,7 +1,9 @@
 //! A conversation without a network: one download from request to completion.
 #![expect(clippy::print_stdout, reason = "an example shows its result")]
 
-use spandrel_download::{Ask, Conversation, Done, FileUrl, Limits, Output, SessionConfig, Urls, World};
+use spandrel_download::{
+    Ask, Conversation, Done, FileUrl, Limits, Output, Pings, SessionConfig, Urls, World,
+};
 use spandrel_download_protocol::SystemHealth;
 use spandrel_jobs::{DownloadId, Job, JobTable, NewJob, Now, Principal, Retention, Spec, Total, UtcOffset};
 
@@ -23,6 +25,9 @@ fn main() {
         protocol: "spandrel.download.v1+json".into(),
         principal: Principal::anonymous(),
         features: vec![],
+        server_nonce: None,
+        sent_bytes_max: 1 << 20,
+        pings: Pings::Frames,
         limits: Limits::default(),
     };
     let mut conversation = Conversation::new(now, config, &health);

@@ -16,8 +16,24 @@ pub struct SessionConfig {
     pub principal: Principal,
     /// `format:…`, `codec:…`.
     pub features: Vec<String>,
+    /// 16 random bytes as base64url, told in the hello of a sealed session; `None` on every other.
+    pub server_nonce: Option<String>,
+    /// Bytes of the longest message to send: what the peer takes, less what signature and seal add to it.
+    pub sent_bytes_max: usize,
+    /// How the peer is asked for a sign of life.
+    pub pings: Pings,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// How a peer is asked for a sign of life (protocol section 10.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pings {
+    /// By the transport: [`Output::Ping`](crate::Output::Ping).
+    #[default]
+    Frames,
+    /// By `connection:health` messages, for transports that have no ping.
+    Messages,
 }
 
 /// Bounds of a [`Conversation`](crate::Conversation), and its clockwork.

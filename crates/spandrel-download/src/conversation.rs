@@ -10,11 +10,12 @@ use spandrel_download_protocol::{
 };
 use spandrel_jobs::{Job, JobTable, Now};
 use spandrel_session::{
-    BatchLimits, Batched, Batcher, Beat, Heartbeat, HeartbeatTimes, Millis, Rate, RateLimit, RefusalCounter,
-    RefusalLimit,
+    AuthFailure, BatchLimits, Batched, Batcher, Beat, Heartbeat, HeartbeatTimes, Millis, Rate, RateLimit,
+    RefusalCounter, RefusalLimit,
 };
 
-use crate::{SessionConfig, Urls, view};
+use crate::pair::read_pair;
+use crate::{Pings, SessionConfig, Urls, auth, view};
 
 /// Refusals are counted over this long.
 const REFUSAL_WINDOW_MS: u64 = 60_000;
@@ -158,7 +159,7 @@ impl Conversation {
             max_message_bytes: u64::try_from(limits.protocol.message_bytes_max).unwrap_or(u64::MAX),
             features: config.features.clone(),
             system_health: health.clone(),
-            server_nonce: None,
+            server_nonce: config.server_nonce.clone(),
         };
         let mut conversation = Self {
             attachments: HashMap::new(),
@@ -190,6 +191,9 @@ impl Conversation {
         };
         let id = conversation.own_id();
         conversation.send(now, ServerEvent::ConnectionHealth, &id, &hello);
+        // Told once; an idle connection keeps only what it needs.
+        conversation.config.features = Vec::new();
+        conversation.config.session_id = String::new();
         conversation
     }
 
@@ -213,7 +217,35 @@ impl Conversation {
             return None;
         }
         let limits = self.config.limits.protocol.clone();
-        let refusal = match parse_message(text, &limits) {
+        self.parsed(now, parse_message(text, &limits))
+    }
+
+    /// A line of a parent process came: `{"key":"<event>","value":<message>}` (protocol section 2.3). As
+    /// [`message`](Self::message) for the message in it.
+    #[must_use = "the question wants its answer"]
+    pub fn pair(&mut self, now: Now, line: &str) -> Option<Question> {
+        self.heard(now);
+        if self.is_closed {
+            return None;
+        }
+        let limits = self.config.limits.protocol.clone();
+        self.parsed(now, read_pair(line, &limits))
+    }
+
+    /// A message came that did not prove who it is from. Answered here; whether it was one too many is for the
+    /// driver to know.
+    pub fn unproved(&mut self, now: Now, text: &str, why: &AuthFailure) {
+        self.heard(now);
+        if self.is_closed {
+            return;
+        }
+        let limits = &self.config.limits.protocol;
+        let id = auth::proved_id(text, why, limits).unwrap_or_else(|| self.own_id());
+        self.send(now, ServerEvent::SystemError, &id, &auth::refusal(why));
+    }
+
+    fn parsed(&mut self, now: Now, message: Result<Message<'_>, Refusal>) -> Option<Question> {
+        let refusal = match message {
             Err(refusal) => refusal,
             Ok(message) => match self.rate.take(at(now)) {
                 Err(wait_ms) => {
@@ -348,7 +380,7 @@ impl Conversation {
         }
         match self.heart.tick(at(now)) {
             Some(Beat::Dead) => return self.close(CloseCode::HEARTBEAT, "nothing was heard for too long"),
-            Some(Beat::Ping) => self.out.push_back(Output::Ping),
+            Some(Beat::Ping) => self.ping(now),
             None => {}
         }
         let over_ms = self.config.limits.outbound_over_ms;
@@ -379,6 +411,16 @@ impl Conversation {
             ErrorResponse::new(ErrorCode::ShuttingDown, "the server is stopping; connect again later");
         self.notice(now, &error.with_retry_after(1_000));
         self.close(CloseCode::GOING_AWAY, "the server is stopping");
+    }
+
+    fn ping(&mut self, now: Now) {
+        match self.config.pings {
+            Pings::Frames => self.out.push_back(Output::Ping),
+            Pings::Messages => {
+                let id = self.own_id();
+                self.send(now, ServerEvent::ConnectionHealth, &id, &ConnectionHealth::Ping);
+            }
+        }
     }
 
     /// Tells the client something of the server's own accord (`system:error`).
@@ -619,7 +661,7 @@ impl Conversation {
         id: &RequestId,
         jobs: impl Iterator<Item = &'j Job>,
     ) {
-        let room = self.config.limits.protocol.message_bytes_max.saturating_sub(STATUS_SLACK_BYTES);
+        let room = self.config.sent_bytes_max.saturating_sub(STATUS_SLACK_BYTES);
         let mut active_downloads = BTreeMap::new();
         let mut used = 0_usize;
         for job in jobs {

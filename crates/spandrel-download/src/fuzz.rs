@@ -3,7 +3,7 @@
 use spandrel_download_protocol::{Check, CheckStatus, ErrorCode, ErrorResponse, SystemHealth};
 use spandrel_jobs::{Job, JobTable, Limits as JobLimits, Now, Principal, Retention};
 
-use crate::{Conversation, FileUrl, Limits, Output, SessionConfig, Urls, World};
+use crate::{Conversation, FileUrl, Limits, Output, Pings, SessionConfig, Urls, World};
 
 struct NoUrls;
 
@@ -25,6 +25,9 @@ pub fn fuzz_conversation(data: &[u8]) {
         protocol: "spandrel.download.v1+json".into(),
         principal: Principal::anonymous(),
         features: Vec::new(),
+        server_nonce: None,
+        sent_bytes_max: 1 << 20,
+        pings: Pings::Frames,
         limits: Limits::default(),
     };
     let mut now = Now { mono_ms: 0, wall_ms: 1_700_000_000_000 };
@@ -42,4 +45,13 @@ pub fn fuzz_conversation(data: &[u8]) {
         now.mono_ms += 10;
         conversation.tick(now);
     }
+}
+
+/// Reads `data` as a line of a parent process, and a line made of what was read as a message again.
+pub fn fuzz_pair(data: &[u8]) {
+    let (line, limits) = (String::from_utf8_lossy(data), spandrel_download_protocol::Limits::default());
+    if let Ok(message) = crate::read_pair(&line, &limits) {
+        assert!(message.data.get().starts_with('{'), "data is an object");
+    }
+    let _ = crate::pair_of(&line);
 }

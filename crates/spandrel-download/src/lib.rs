@@ -4,7 +4,7 @@
 //! opens a socket, reads a clock, makes a job or touches a file: a driver does, in any runtime.
 //!
 //! ```
-//! use spandrel_download::{Conversation, FileUrl, Limits, Output, SessionConfig, Urls, World};
+//! use spandrel_download::{Conversation, FileUrl, Limits, Output, Pings, SessionConfig, Urls, World};
 //! use spandrel_download_protocol::SystemHealth;
 //! use spandrel_jobs::{Job, JobTable, Now, Principal, Retention};
 //!
@@ -20,7 +20,8 @@
 //! let world = World { table: &table, urls: &Plain, health: &health };
 //! let config = SessionConfig {
 //!     session: 1, session_id: "s1".into(), protocol: "spandrel.download.v1+json".into(),
-//!     principal: Principal::anonymous(), features: vec!["format:ndjson".into()], limits: Limits::default(),
+//!     principal: Principal::anonymous(), features: vec!["format:ndjson".into()], server_nonce: None,
+//!     sent_bytes_max: 1 << 20, pings: Pings::Frames, limits: Limits::default(),
 //! };
 //! let mut conversation = Conversation::new(now, config, &health);
 //! assert!(matches!(conversation.poll(), Some(Output::Send(hello)) if hello.contains("\"kind\":\"hello\"")));
@@ -33,14 +34,17 @@
 //!
 //! Bytes: the download protocol, version 1, sections 3, 4 and 8 to 11. Limits: [`Limits`].
 
+mod auth;
 mod config;
 mod conversation;
 #[doc(hidden)]
 pub mod fuzz;
+mod pair;
 #[cfg(test)]
 mod tests;
 pub mod view;
 
-pub use config::{Limits, SessionConfig};
+pub use config::{Limits, Pings, SessionConfig};
 pub use conversation::{Ask, Command, Conversation, Done, Output, Question, World};
+pub use pair::{PAIR_BYTES_MAX, pair_of, read_pair};
 pub use view::{FileUrl, Urls};

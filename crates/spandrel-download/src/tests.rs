@@ -68,6 +68,9 @@ impl Bench {
                 protocol: "spandrel.download.v1+json".into(),
                 principal: Principal::anonymous(),
                 features: vec!["format:ndjson".into()],
+                server_nonce: None,
+                sent_bytes_max: 1 << 20,
+                pings: Pings::Frames,
                 limits: limits.clone(),
             };
             let conversation = Conversation::new(bench.now(), config, &bench.health);

@@ -6,7 +6,11 @@
     reason = "a panic in a helper fails its test, as it should"
 )]
 
+mod reconnect;
+mod secure;
 mod server;
+mod stage;
+mod storm;
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,10 +18,10 @@ use std::time::Duration;
 use server::{Order, Server, Steering, Ways, complete, id, progress, start, to_json};
 use spandrel_download_client::{
     BackoffPolicy, Client, ClientError, ClientOptions, ConnectionState, Download, DownloadEvent,
-    DownloadRequest, Format, GetError, GetEvent, GetOptions, Timestamp, Wanted, get,
+    DownloadRequest, Failure, Format, GetError, GetEvent, GetOptions, Timestamp, Wanted, get,
 };
 use spandrel_download_protocol::{
-    ClientEvent, Codec, ErrorCode, ErrorResponse, JobState, Scope, ServerEvent,
+    ClientEvent, Codec, ErrorCode, ErrorResponse, FileInfo, JobState, Scope, ServerEvent,
 };
 
 fn options() -> ClientOptions {
@@ -165,12 +169,13 @@ async fn a_final_close_code_fails_at_once() {
     let mut download = client.request(&request()).await.unwrap();
     assert!(steering.orders.send(Order::Close(1008)).await.is_ok());
     let end = until(&mut download, DownloadEvent::is_terminal).await;
-    assert_eq!(end, DownloadEvent::ConnectionFailed { code: 1008, attempts: 0 });
-    let failed = ConnectionState::Failed { code: 1008, attempts: 0 };
+    let failure = Failure { code: 1008, reason: "because".to_owned(), attempts: 0 };
+    assert_eq!(end, DownloadEvent::ConnectionFailed(failure.clone()));
+    let failed = ConnectionState::Failed(failure);
     assert_eq!(*state.wait_for(|s| *s == failed).await.unwrap(), failed);
     assert!(matches!(
         client.request(&request()).await,
-        Err(ClientError::ConnectionFailed { code: 1008, .. })
+        Err(ClientError::ConnectionFailed(Failure { code: 1008, .. }))
     ));
 }
 
@@ -204,7 +209,7 @@ async fn attempts_are_used_up() {
     let mut download = client.request(&request()).await.unwrap();
     shut.send_replace(true);
     let end = until(&mut download, DownloadEvent::is_terminal).await;
-    assert_eq!(end, DownloadEvent::ConnectionFailed { code: 1006, attempts: 5 });
+    assert!(matches!(end, DownloadEvent::ConnectionFailed(Failure { code: 1006, attempts: 5, .. })));
     assert_eq!(counted.load(std::sync::atomic::Ordering::SeqCst), 5);
 }
 
@@ -214,7 +219,7 @@ async fn nobody_listening_and_other_servers_are_told_at_once() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     assert!(matches!(Client::connect(&url, options()).await, Err(ClientError::Dial(_))));
-    assert!(matches!(Client::connect("https://x", options()).await, Err(ClientError::Url { .. })));
+    assert!(matches!(Client::connect("ftp://x", options()).await, Err(ClientError::Url { .. })));
 }
 
 #[tokio::test]
@@ -279,7 +284,7 @@ async fn one_over_each_bound_of_the_options() {
     steering.seen.recv().await.unwrap();
     assert!(matches!(client.status(Scope::Session).await, Err(ClientError::TooMany { max: 1 })));
     say(&steering, ServerEvent::SystemError, serde_json::json!({ "x": "a".repeat(3000) })).await;
-    assert!(matches!(first.await.unwrap(), Err(ClientError::ConnectionFailed { code: 1009, .. })));
+    assert!(matches!(first.await.unwrap(), Err(ClientError::ConnectionFailed(Failure { code: 1009, .. }))));
 }
 
 #[tokio::test]
@@ -388,11 +393,35 @@ async fn waiting_helps_with_some_refusals_and_not_with_others() {
     assert!(matches!(refused, Err(ClientError::Refused(e)) if e.code == ErrorCode::Expired));
 }
 
+/// No token here: the session tells the fresh address, since HTTP knows no keys.
+#[tokio::test]
+async fn an_address_that_ran_out_is_replaced_and_the_transfer_goes_on() {
+    let mut steering = Server::start_with(Ways { signs: true, ..Ways::default() }).await;
+    let (client, directory) = (connect(&steering).await, tempfile::tempdir().unwrap());
+    let file = steering.server.put("a.csv", content(1000));
+    // Bytes, none, then bytes again: each break makes the address worthless.
+    steering.server.break_after([300, 0, 300]);
+    let target = directory.path().join("a.csv");
+    let fetched = client.fetch_file(id(), &file, &target, |_| {}).await.unwrap();
+    assert_eq!((fetched.bytes_received, std::fs::read(&target).unwrap()), (1000, content(1000)));
+    let asked = |from: u64| Some(format!("bytes={from}-"));
+    assert_eq!(steering.server.ranges(), [None, asked(300), asked(300), asked(600)]);
+    for _ in 0..3 {
+        assert_eq!(steering.seen.recv().await.unwrap().event, ClientEvent::StatusCheck);
+    }
+
+    // A server whose fresh addresses are no good either is not asked for ever.
+    steering.server.put("b.csv", content(10));
+    let stale = FileInfo { index: 9, url: "/v1/files/x/b.csv?sig=no".to_owned(), ..file };
+    let refused = client.fetch_file(id(), &stale, &directory.path().join("b.csv"), |_| {}).await;
+    assert!(matches!(refused, Err(ClientError::Refused(e)) if e.code == ErrorCode::UrlExpired));
+}
+
 async fn get_all(
     steering: &Steering,
     wanted: Wanted,
     options: &GetOptions,
-    files: Vec<spandrel_download_protocol::FileInfo>,
+    files: Vec<FileInfo>,
 ) -> Result<spandrel_download_client::GetReport, GetError> {
     let client = connect(steering).await;
     let done = to_json(&complete(files));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -52,6 +52,10 @@ pub(crate) struct Inner {
     /// Ranges that were asked for.
     pub(crate) ranges: Mutex<Vec<Option<String>>>,
     refuse_files: Mutex<Vec<ErrorResponse>>,
+    /// What an address must end with to be taken.
+    signature: Mutex<u32>,
+    /// The announced files.
+    infos: Mutex<Vec<FileInfo>>,
     seen: mpsc::Sender<Seen>,
     orders: tokio::sync::Mutex<mpsc::Receiver<Order>>,
     connections: Mutex<usize>,
@@ -69,11 +73,13 @@ pub(crate) struct Ways {
     pub(crate) heartbeat_ms: u64,
     /// A transfer that breaks stands still instead.
     pub(crate) stalls: bool,
+    /// Addresses of files are signed, and every break makes the old ones worthless.
+    pub(crate) signs: bool,
 }
 
 impl Default for Ways {
     fn default() -> Self {
-        Self { answers: true, multi: false, hello: true, heartbeat_ms: 10_000, stalls: false }
+        Self { answers: true, multi: false, hello: true, heartbeat_ms: 10_000, stalls: false, signs: false }
     }
 }
 
@@ -102,6 +108,8 @@ impl Server {
             breaks: Mutex::default(),
             ranges: Mutex::default(),
             refuse_files: Mutex::default(),
+            signature: Mutex::default(),
+            infos: Mutex::default(),
             seen: seen_in,
             orders: tokio::sync::Mutex::new(orders_out),
             connections: Mutex::default(),
@@ -130,12 +138,27 @@ impl Server {
             rows: 1,
             sha256: Sha256::digest(&content).iter().map(|b| format!("{b:02x}")).collect(),
             uncompressed_bytes: content.len() as u64,
-            url: format!("/v1/files/{}/{name}", id()),
+            url: self.url_of(name),
             url_expires_at: 0,
             expires_at: 0,
         };
         self.0.files.lock().unwrap().insert(name.to_owned(), content);
+        self.0.infos.lock().unwrap().push(info.clone());
         info
+    }
+
+    fn url_of(&self, name: &str) -> String {
+        format!("/v1/files/{}/{name}?exp=1&sig={}", id(), self.0.signature.lock().unwrap())
+    }
+
+    /// The state of the job, with addresses of its files that are good now.
+    fn state(&self, state: JobState) -> SessionState {
+        let mut session = session(state);
+        let fresh = |info: &FileInfo| FileInfo { url: self.url_of(&info.file_name), ..info.clone() };
+        if let Some(status) = session.active_downloads.get_mut(&id()) {
+            status.files = self.0.infos.lock().unwrap().iter().map(fresh).collect();
+        }
+        session
     }
 
     pub(crate) fn break_after(&self, bytes: impl IntoIterator<Item = usize>) {
@@ -202,7 +225,7 @@ pub(crate) fn health() -> SystemHealth {
     SystemHealth::of(vec![check], 0, 0, 0)
 }
 
-fn session(state: JobState) -> SessionState {
+pub(crate) fn session(state: JobState) -> SessionState {
     let status = DownloadStatus {
         download_id: id(),
         request_id: RequestId::parse("job").unwrap(),
@@ -278,7 +301,7 @@ async fn serve(server: Server, mut conn: Connection) {
             order = orders.recv() => match order {
                 Some(Order::Say(event, id, data)) => say(&mut conn, event, &id, &data).await,
                 Some(Order::Close(code)) => {
-                    let _ = conn.close(Close::new(code, "")).await;
+                    let _ = conn.close(Close::new(code, "because")).await;
                     return;
                 }
                 Some(Order::Freeze) => {
@@ -317,7 +340,7 @@ async fn answer(
         }
         ClientEvent::ConnectionHealth => {}
         _ => {
-            let state = session(JobState::Paused);
+            let state = server.state(JobState::Paused);
             say(conn, ServerEvent::StatusUpdate, request_id, &to_json(&state)).await;
         }
     }
@@ -334,17 +357,26 @@ async fn datasets() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], body)
 }
 
+fn refusal(error: &ErrorResponse) -> Response {
+    let problem = Problem::from(error);
+    let status = StatusCode::from_u16(problem.status).unwrap();
+    (status, serde_json::to_string(&problem).unwrap()).into_response()
+}
+
 async fn file(
     State(server): State<Server>,
     Path((_, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
+    let signature = format!("sig={}", server.0.signature.lock().unwrap());
+    if server.0.ways.signs && !query.unwrap_or_default().ends_with(&signature) {
+        return refusal(&ErrorResponse::new(ErrorCode::UrlExpired, "too late"));
+    }
     let range = headers.get(header::RANGE).map(|r| r.to_str().unwrap().to_owned());
     server.0.ranges.lock().unwrap().push(range.clone());
     if let Some(error) = server.0.refuse_files.lock().unwrap().pop() {
-        let problem = Problem::from(&error);
-        let status = StatusCode::from_u16(problem.status).unwrap();
-        return (status, serde_json::to_string(&problem).unwrap()).into_response();
+        return refusal(&error);
     }
     let Some(content) = server.0.files.lock().unwrap().get(&name).cloned() else {
         return StatusCode::NOT_FOUND.into_response();
@@ -361,6 +393,9 @@ async fn file(
         let mut breaks = server.0.breaks.lock().unwrap();
         if breaks.is_empty() { None } else { Some(breaks.remove(0)) }
     };
+    if cut.is_some() && server.0.ways.signs {
+        *server.0.signature.lock().unwrap() += 1;
+    }
     let whole = body.len();
     let sent = body[..cut.unwrap_or(whole).min(whole)].to_vec();
     // The bytes before the break go out, because the body is not ready for one turn.

@@ -1,0 +1,62 @@
+//! For how long a session is believed.
+
+use crate::auth::{Key, Proof};
+use crate::service::Inner;
+
+/// What a session was let in for, and whether that still counts. 16 bytes, so that an idle connection stays small.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    proof: Option<Box<Proof>>,
+    key: Option<Key>,
+    is_revoked: bool,
+}
+
+impl Standing {
+    /// `proof` is for the principal, `key` for the layers.
+    pub(crate) fn new(proof: Proof, key: Option<Key>) -> Self {
+        let proof = (!matches!(proof, Proof::Nothing)).then(|| Box::new(proof));
+        Self { proof, key, is_revoked: false }
+    }
+
+    /// Keys or tokens were replaced.
+    pub(crate) fn recheck(&mut self, inner: &Inner) {
+        let (auth, wall_ms) = (&inner.config.auth, inner.now().wall_ms);
+        self.is_revoked |= self.proof.as_ref().is_some_and(|proof| !auth.holds(proof, wall_ms));
+        if let Some(key) = &mut self.key {
+            self.is_revoked |= !auth.holds(&Proof::Key(key.clone()), wall_ms);
+            // The same key may live longer or shorter now.
+            if let Some(now) = auth.key(key.id(), wall_ms) {
+                *key = now;
+            }
+        }
+    }
+
+    pub(crate) fn is_over(&self, wall_ms: u64) -> bool {
+        self.is_revoked || self.key.as_ref().is_some_and(|key| key.not_after_ms() < wall_ms)
+    }
+
+    /// Milliseconds after which to ask again.
+    pub(crate) fn ends_in_ms(&self, wall_ms: u64) -> u64 {
+        self.key.as_ref().map_or(u64::MAX, |key| key.not_after_ms().saturating_sub(wall_ms).saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spandrel_crypto::SecretKey;
+    use spandrel_jobs::Principal;
+    use spandrel_session::KeyId;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_good_for_its_last_millisecond_and_no_longer() {
+        let key = Key::new(KeyId::new("k").unwrap(), SecretKey::from_bytes([1; 32]), Principal::anonymous());
+        let standing = Standing::new(Proof::Nothing, Some(key.clone().with_life(0, 1_000)));
+        assert_eq!([999, 1_000, 1_001].map(|now| standing.is_over(now)), [false, false, true]);
+        assert_eq!([0, 1_000, 5_000].map(|now| standing.ends_in_ms(now)), [1_001, 1, 1]);
+        let forever = Standing::new(Proof::Nothing, Some(key));
+        assert_eq!((forever.is_over(u64::MAX), forever.ends_in_ms(7)), (false, u64::MAX - 6));
+        assert!(!Standing::new(Proof::Nothing, None).is_over(u64::MAX));
+    }
+}
