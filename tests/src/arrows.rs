@@ -17,6 +17,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "spandrel-transport",
             "spandrel-transport-ws",
             "spandrel-transport-tcp",
+            "spandrel-transport-ipc",
             "spandrel-export-engine",
             "spandrel-source-parquet",
             "spandrel-http",

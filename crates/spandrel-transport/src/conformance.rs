@@ -392,7 +392,7 @@ pub async fn both_directions_at_once(subject: &Subject) {
     let talk = |mut conn: Connection| async move {
         let (mut fed, mut got) = (0, 0);
         let count = 400;
-        while got < count || conn.queued_bytes() > 0 {
+        while got < count || fed < count || conn.queued_bytes() > 0 {
             while fed < count && conn.has_room() {
                 conn.try_feed(subject.numbered(fed, 8000)).expect("has room");
                 fed += 1;

@@ -50,9 +50,9 @@ pub enum Endpoint {
         /// Query without `?`.
         query: Option<String>,
     },
-    /// `ipc:/path/of/socket`
-    Ipc {
-        /// Path in the file system.
+    /// `unix:/path/of/socket`; `ipc:` is read as the same.
+    Unix {
+        /// Path in the file system. One with blanks has no text form.
         path: String,
     },
     /// `mem:name`
@@ -89,7 +89,7 @@ impl Endpoint {
             Self::Tcps { .. } => "tcps",
             Self::Ws { .. } => "ws",
             Self::Wss { .. } => "wss",
-            Self::Ipc { .. } => "ipc",
+            Self::Unix { .. } => "unix",
             Self::Mem { .. } => "mem",
             Self::Other { scheme, .. } => scheme,
         }
@@ -142,7 +142,7 @@ impl fmt::Display for Endpoint {
                 write!(f, "{}://{}:{port}{path}", self.scheme(), Host(host))?;
                 query.as_ref().map_or(Ok(()), |q| write!(f, "?{q}"))
             }
-            Self::Ipc { path } => write!(f, "ipc:{path}"),
+            Self::Unix { path } => write!(f, "unix:{path}"),
             Self::Mem { name } => write!(f, "mem:{name}"),
             Self::Other { scheme, rest } => write!(f, "{scheme}:{rest}"),
         }
@@ -180,7 +180,9 @@ fn parse(text: &str) -> Result<Endpoint, &'static str> {
             Ok(if is_plain { Endpoint::Tcp { host, port } } else { Endpoint::Tcps { host, port } })
         }
         "ws" | "wss" => web(scheme == "wss", authority(rest)?),
-        "ipc" => named(rest, "expected a path, as ipc:/run/x.sock").map(|path| Endpoint::Ipc { path }),
+        "unix" | "ipc" => {
+            named(rest, "expected a path, as unix:/run/x.sock").map(|path| Endpoint::Unix { path })
+        }
         "mem" => named(rest, "expected a name, as mem:name").map(|name| Endpoint::Mem { name }),
         _ => Ok(Endpoint::Other { scheme, rest: rest.to_owned() }),
     }
@@ -263,7 +265,8 @@ mod tests {
             ("ws://h", "ws://h:80/"),
             ("WSS://h/v1/ws?kid=a&cn=b", "wss://h:443/v1/ws?kid=a&cn=b"),
             ("ws://127.0.0.1:8080?x", "ws://127.0.0.1:8080/?x"),
-            ("ipc:/run/x.sock", "ipc:/run/x.sock"),
+            ("unix:/run/x.sock", "unix:/run/x.sock"),
+            ("ipc:/run/x.sock", "unix:/run/x.sock"),
             ("mem:a b".replace(' ', "-").as_str(), "mem:a-b"),
             ("quic+x:anything://goes", "quic+x:anything://goes"),
         ] {
@@ -293,6 +296,7 @@ mod tests {
             "ws://h:/x y",
             "mem:",
             "ipc:",
+            "unix:",
             "9p:x",
             "ws://[::1]x/",
             "1:",
@@ -305,7 +309,7 @@ mod tests {
     proptest::proptest! {
         /// Whatever parses prints to a text that parses to the same.
         #[test]
-        fn prop_roundtrip_of_what_parses(text in "(ws|wss|tcp|tcps|mem|ipc|x)(:|://)[a-z0-9:./?&=\\[\\]]{0,24}") {
+        fn prop_roundtrip_of_what_parses(text in "(ws|wss|tcp|tcps|mem|unix|ipc|x)(:|://)[a-z0-9:./?&=\\[\\]]{0,24}") {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 proptest::prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
             }

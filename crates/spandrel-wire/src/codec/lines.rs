@@ -6,7 +6,8 @@ use super::{Codec, capped_hint};
 use crate::{Frame, Limits, OutBuf, WireError};
 
 /// Codec of newline-delimited JSON: one text frame per line ended by LF (a CR before it is dropped), empty lines
-/// skipped. Whether the line is JSON is for the reader to say.
+/// skipped. Whether the line is JSON is for the reader to say, and what to answer when it is not: a line that is not even
+/// UTF-8 arrives as a binary frame, the only way one can arrive here.
 ///
 /// At the end of the stream a last line without LF counts as a line. There is no goodbye on this wire.
 #[derive(Debug, Clone)]
@@ -41,7 +42,8 @@ impl LinesCodec {
             return Ok(None);
         }
         self.activity += 1;
-        Frame::try_text(line.freeze()).map(Some)
+        let line = line.freeze();
+        Ok(Some(Frame::try_text(line.clone()).unwrap_or_else(|_| Frame::binary(line))))
     }
 }
 

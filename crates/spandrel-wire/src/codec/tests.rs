@@ -173,6 +173,13 @@ fn lines_skip_empty_and_take_the_last() {
 }
 
 #[test]
+fn a_line_that_is_not_utf8_is_the_readers_to_refuse() {
+    let (frames, end) = run(&mut LinesCodec::new(&small()), std::iter::once(&b"{}\n{\xff}\r\nno json\n"[..]));
+    let want = [Frame::text("{}"), Frame::binary(&b"{\xff}"[..]), Frame::text("no json")];
+    assert_eq!((frames, end), (want.to_vec(), None));
+}
+
+#[test]
 fn frames_a_wire_cannot_carry_are_refused_and_nothing_is_written() {
     let mut out = OutBuf::new();
     let long = Frame::text(format!("[{}]", "1".repeat(99)));

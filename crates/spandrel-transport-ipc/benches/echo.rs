@@ -1,0 +1,2 @@
+//! Measured in a later step.
+fn main() {}
