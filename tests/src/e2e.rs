@@ -9,9 +9,10 @@ pub(crate) mod http;
 mod idle;
 mod latency;
 mod memory;
-mod page;
+pub(crate) mod page;
 mod proxy;
 mod routes;
+mod secure;
 pub(crate) mod server;
 pub(crate) mod ws;
 

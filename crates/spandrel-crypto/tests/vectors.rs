@@ -1,7 +1,7 @@
-//! The golden values of `tests/data/derive.json`.
+//! The golden values of `tests/data`.
 
 use serde_json::Value;
-use spandrel_crypto::{SecretKey, decode_base64url, derive, encode_base64url, hex, sign, verify};
+use spandrel_crypto::{SealKey, SecretKey, decode_base64url, derive, encode_base64url, hex, sign, verify};
 
 fn data() -> Value {
     serde_json::from_str(include_str!("data/derive.json")).expect("the data file is json")
@@ -43,5 +43,26 @@ fn tags_are_the_golden_ones() {
         let (key, input) = (key(text(case, "key")), text(case, "input").as_bytes());
         assert_eq!(encode_base64url(&sign(&key, &[input])), text(case, "tag"), "{}", text(case, "name"));
         verify(&key, &[input], &decode_base64url(text(case, "tag")).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn sealed_texts_are_the_golden_ones_and_open() {
+    let data: Value = serde_json::from_str(include_str!("data/seal.json")).expect("the data file is json");
+    let cases = data["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 7);
+    for case in cases {
+        let name = text(case, "name");
+        let key = SealKey::new(&key(text(case, "key")));
+        let (iv, aad) = (unhex(text(case, "iv")).try_into().unwrap(), unhex(text(case, "aad")));
+        let mut bytes = unhex(text(case, "text"));
+        let tag = key.seal(&iv, &aad, &mut bytes).unwrap();
+        assert_eq!(
+            (hex(&bytes).as_str(), hex(&tag).as_str()),
+            (text(case, "sealed"), text(case, "tag")),
+            "{name}"
+        );
+        key.open(&iv, &aad, &mut bytes, &tag).unwrap();
+        assert_eq!(hex(&bytes), text(case, "text"), "{name}");
     }
 }

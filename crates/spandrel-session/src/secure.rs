@@ -10,6 +10,9 @@ mod sign;
 #[cfg(test)]
 mod testing;
 
+pub(crate) use deflate::{Size, deflate, inflate};
+pub(crate) use seal::{read_json, write_json};
+
 pub use error::{AuthFailure, AuthRefusal, LayerError};
 pub use key_id::{KeyId, KeyIdError};
 pub use layers::{Entropy, Layers, LayersConfig, Sealing, Signer, Signing};

@@ -408,3 +408,6 @@ const fn bounded(len: usize, max: usize) -> Result<(), LayerError> {
 fn into_text(bytes: Vec<u8>) -> Result<String, LayerError> {
     String::from_utf8(bytes).map_err(|_| LayerError::Utf8)
 }
+
+#[cfg(test)]
+mod tests;

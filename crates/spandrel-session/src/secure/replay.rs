@@ -9,7 +9,7 @@ use super::KeyId;
 /// Bounds of a [`ReplayCache`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayLimits {
-    /// Nonces held, 1,000,000: some 40 MB at most.
+    /// Nonces held, 1,000,000: about 35 MiB when full.
     pub nonces_max: usize,
     /// Milliseconds a nonce is held, 60,000. Never less than twice the window of [`Freshness`](super::Freshness), since
     /// a message signed by a clock that is ahead stays fresh that long.
@@ -49,13 +49,13 @@ pub enum ReplayError {
 /// Nonces seen, of all keys: shared by the connections of a server, owned by one connection of a client.
 ///
 /// A nonce is held at least `window_ms` after it was admitted and at most a quarter longer: nonces of one quarter
-/// window lie together and are forgotten together, so that forgetting costs next to nothing.
+/// window lie together and are forgotten together, so that forgetting costs next to nothing. (The hash tables are the
+/// standard library's, which seeds them itself against crafted collisions; nothing that can be seen depends on it.)
 #[derive(Debug)]
 pub struct ReplayCache {
     limits: ReplayLimits,
     generations: VecDeque<Generation>,
     len: usize,
-    now: Millis,
 }
 
 #[derive(Debug)]
@@ -73,32 +73,31 @@ impl ReplayCache {
     /// Nothing seen yet. Memory is taken as nonces come.
     #[must_use]
     pub fn new(limits: ReplayLimits) -> Self {
-        Self { limits, generations: VecDeque::new(), len: 0, now: Millis::default() }
+        Self { limits, generations: VecDeque::new(), len: 0 }
     }
 
     /// Admits a nonce once. Call it only for a message whose signature is good and whose time is fresh.
     ///
-    /// Time that goes back forgets nothing earlier.
+    /// When time goes back, nothing is forgotten earlier for it: a nonce then lies with those of the latest time.
     ///
     /// # Errors
     ///
     /// [`ReplayError::Seen`], or [`ReplayError::Full`] when it is new but there is no room.
     pub fn admit(&mut self, now: Millis, kid: &KeyId, nonce: &[u8; 16]) -> Result<(), ReplayError> {
-        self.now = self.now.max(now);
-        self.forget();
+        self.forget(now);
         if self.generations.iter().any(|generation| generation.has(kid, nonce)) {
             return Err(ReplayError::Seen);
         }
         if self.len >= self.limits.nonces_max {
-            return Err(ReplayError::Full { retry_after_ms: self.retry_after_ms() });
+            return Err(ReplayError::Full { retry_after_ms: self.retry_after_ms(now) });
         }
-        self.insert(kid, *nonce);
+        self.insert(now, kid, *nonce);
         Ok(())
     }
 
-    fn forget(&mut self) {
+    fn forget(&mut self, now: Millis) {
         while let Some(oldest) = self.generations.front() {
-            if self.forgets_at(oldest) > self.now {
+            if self.forgets_at(oldest) > now {
                 return;
             }
             self.len -= oldest.len;
@@ -106,10 +105,10 @@ impl ReplayCache {
         }
     }
 
-    fn insert(&mut self, kid: &KeyId, nonce: [u8; 16]) {
-        if self.generations.back().is_none_or(|newest| newest.ends <= self.now) {
+    fn insert(&mut self, now: Millis, kid: &KeyId, nonce: [u8; 16]) {
+        if self.generations.back().is_none_or(|newest| newest.ends <= now) {
             let span_ms = (self.limits.window_ms / GENERATIONS).max(1);
-            let generation = Generation { ends: self.now.after(span_ms), seen: HashMap::new(), len: 0 };
+            let generation = Generation { ends: now.after(span_ms), seen: HashMap::new(), len: 0 };
             self.generations.push_back(generation);
         }
         if let Some(newest) = self.generations.back_mut() {
@@ -138,13 +137,91 @@ impl ReplayCache {
         generation.ends.after(self.limits.window_ms)
     }
 
-    fn retry_after_ms(&self) -> u64 {
-        self.generations.front().map_or(1, |oldest| self.forgets_at(oldest).since(self.now).max(1))
+    fn retry_after_ms(&self, now: Millis) -> u64 {
+        self.generations.front().map_or(1, |oldest| self.forgets_at(oldest).since(now).max(1))
     }
 }
 
 impl Generation {
     fn has(&self, kid: &KeyId, nonce: &[u8; 16]) -> bool {
         self.seen.get(kid).is_some_and(|nonces| nonces.contains(nonce))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: u64 = 60_000;
+
+    fn kid(text: &str) -> KeyId {
+        KeyId::new(text).expect("a key id")
+    }
+
+    fn nonce(n: usize) -> [u8; 16] {
+        (n as u128).to_le_bytes()
+    }
+
+    #[test]
+    fn a_nonce_passes_once_for_at_least_the_window_and_for_each_key() {
+        let mut cache = ReplayCache::new(ReplayLimits::default());
+        let mut admit = |at, key: &str| cache.admit(Millis::new(at), &kid(key), &nonce(1));
+        assert_eq!(admit(5, "k1"), Ok(()));
+        assert_eq!(admit(5, "k1"), Err(ReplayError::Seen));
+        assert_eq!(admit(6, "k2"), Ok(()), "another key has its own");
+        assert_eq!(admit(5 + WINDOW, "k1"), Err(ReplayError::Seen));
+        assert_eq!(admit(0, "k1"), Err(ReplayError::Seen), "time going back forgets nothing");
+        assert_eq!(admit(0, "k3"), Ok(()));
+        assert_eq!(admit(WINDOW, "k3"), Err(ReplayError::Seen));
+        assert_eq!(admit(5 + WINDOW + WINDOW / 4, "k1"), Ok(()), "a quarter longer at most");
+        assert!(!cache.is_empty());
+    }
+
+    #[test]
+    fn one_over_the_limit_is_told_when_to_come_back() {
+        let mut cache = ReplayCache::new(ReplayLimits { nonces_max: 3, ..ReplayLimits::default() });
+        let mut admit = |at, n| cache.admit(Millis::new(at), &kid("k1"), &nonce(n));
+        assert!([(0, 1), (10, 2), (20_000, 3)].into_iter().all(|(at, n)| admit(at, n).is_ok()));
+        assert_eq!(admit(20_000, 4), Err(ReplayError::Full { retry_after_ms: 55_000 }));
+        assert_eq!(admit(20_000, 1), Err(ReplayError::Seen), "nothing was put out for it");
+        assert_eq!(admit(74_999, 4), Err(ReplayError::Full { retry_after_ms: 1 }));
+        assert_eq!(admit(75_000, 4), Ok(()));
+        assert_eq!(cache.len(), 2, "the two oldest went together");
+    }
+
+    #[test]
+    fn a_million_are_held_and_all_are_forgotten() {
+        let limits = ReplayLimits::default();
+        let mut cache = ReplayCache::new(limits);
+        for n in 0..limits.nonces_max {
+            assert_eq!(cache.admit(Millis::new(n as u64 / 20), &kid("k1"), &nonce(n)), Ok(()));
+        }
+        let now = limits.nonces_max as u64 / 20;
+        assert!(matches!(
+            cache.admit(Millis::new(now), &kid("k1"), &nonce(usize::MAX)),
+            Err(ReplayError::Full { .. })
+        ));
+        let slots: usize =
+            cache.generations.iter().flat_map(|g| g.seen.values()).map(HashSet::capacity).sum();
+        assert!(slots <= 2 * limits.nonces_max, "{slots} slots");
+        assert_eq!(cache.admit(Millis::new(now + 75_000), &kid("k1"), &nonce(0)), Ok(()));
+        assert_eq!((cache.len(), cache.generations.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_nonce_is_held_as_long_as_its_timestamp_can_stay_fresh() {
+        for (freshness_ms, want) in [(0, 60_000), (30_000, 60_000), (30_001, 60_002), (u64::MAX, u64::MAX)] {
+            assert_eq!(ReplayLimits::for_freshness(freshness_ms).window_ms, want);
+        }
+        // Signed by a clock 30 s ahead, replayed at the last moment at which it is still fresh.
+        let freshness = super::super::Freshness::default();
+        let mut cache = ReplayCache::new(ReplayLimits::for_freshness(freshness.window_ms));
+        let stamp = 1_000_000 + freshness.window_ms;
+        let admit = |cache: &mut ReplayCache, wall: u64| {
+            freshness.check(spandrel_wire::WallMillis::new(wall), stamp).expect("fresh");
+            cache.admit(Millis::new(wall), &kid("k1"), &nonce(1))
+        };
+        assert_eq!(admit(&mut cache, stamp - freshness.window_ms), Ok(()));
+        assert_eq!(admit(&mut cache, stamp + freshness.window_ms), Err(ReplayError::Seen));
     }
 }

@@ -138,7 +138,8 @@ fn aad(direction: Direction, n: u64) -> [u8; AAD_LEN] {
     aad
 }
 
-type Parts = (Vec<u8>, [u8; IV_LEN], SealTag);
+/// Ciphertext, vector and tag.
+pub(crate) type Parts = (Vec<u8>, [u8; IV_LEN], SealTag);
 
 fn read_binary(data: &Bytes) -> Option<Parts> {
     let (iv, rest) = data.split_first_chunk::<IV_LEN>()?;
@@ -154,7 +155,7 @@ const fn base64_len(bytes: usize) -> usize {
     bytes / 3 * 4 + (bytes % 3 * 4).div_ceil(3)
 }
 
-fn write_json(text: &[u8], iv: &[u8; IV_LEN], tag: &SealTag) -> String {
+pub(crate) fn write_json(text: &[u8], iv: &[u8; IV_LEN], tag: &SealTag) -> String {
     let mut json = String::with_capacity(JSON_FIXED + base64_len(text.len()));
     for ((open, bytes), close) in [("{\"encrypted\":\"", text), ("\"iv\":\"", iv), ("\"tag\":\"", tag)]
         .into_iter()
@@ -168,7 +169,7 @@ fn write_json(text: &[u8], iv: &[u8; IV_LEN], tag: &SealTag) -> String {
 }
 
 /// Reads an object of exactly the three members, each once, in any order.
-fn read_json(text: &str) -> Option<Parts> {
+pub(crate) fn read_json(text: &str) -> Option<Parts> {
     let [encrypted, iv, tag] = read_members(text)?;
     let (iv, tag) = (decode_base64url_array(iv).ok()?, decode_base64url_array(tag).ok()?);
     Some((decode_base64url(encrypted).ok()?, iv, tag))
@@ -181,9 +182,7 @@ fn read_members(text: &str) -> Option<[&str; 3]> {
         let (name, after) = read_string(rest)?;
         let (value, after) = read_string(skip_space(after).strip_prefix(':')?)?;
         let at = MEMBERS.iter().position(|member| *member == name)?;
-        if values.get_mut(at)?.replace(value).is_some() {
-            return None;
-        }
+        *values.get_mut(at)? = Some(value); // one twice is another missing
         rest = skip_space(after).strip_prefix(end)?;
     }
     let [encrypted, iv, tag] = values;
@@ -192,7 +191,9 @@ fn read_members(text: &str) -> Option<[&str; 3]> {
 
 /// A JSON string without escapes: neither the names nor base64url need any.
 fn read_string(text: &str) -> Option<(&str, &str)> {
-    skip_space(text).strip_prefix('"')?.split_once('"')
+    let (string, rest) = skip_space(text).strip_prefix('"')?.split_once('"')?;
+    let is_plain = string.bytes().all(|byte| byte >= b' ' && byte != b'\\');
+    is_plain.then_some((string, rest))
 }
 
 fn skip_space(text: &str) -> &str {
