@@ -319,7 +319,7 @@ impl Peer {
 
     /// A frame that could be sent.
     pub(crate) fn seal(&mut self, text: String) -> Frame {
-        self.layers.outbound(text, WallMillis::new(wall_ms()), || entropy()).unwrap()
+        self.layers.outbound(text, WallMillis::new(wall_ms()), entropy).unwrap()
     }
 
     pub(crate) async fn raw(&mut self, frame: Frame) {
