@@ -65,7 +65,8 @@ pub(super) async fn tcp(
         Some(tls) => ("tcps", Security::none().with_server(tls)),
         None => ("tcp", Security::none()),
     };
-    let endpoint = format!("{scheme}://{address}").parse().map_err(|_| failed("expected HOST:PORT".into()))?;
+    let endpoint =
+        format!("{scheme}://{address}").parse().map_err(|_| failed("expected HOST:PORT".into()))?;
     let transport = TcpTransport::new()
         .with_limits(service.link_limits())
         .with_subprotocols(Service::subprotocols())
@@ -130,12 +131,20 @@ pub(super) fn warn_of_plain_text(config: &Config, listen: IpAddr) {
     if config.tls.is_some() {
         return;
     }
-    let is_open = |address: &str| host(address).parse::<IpAddr>().map_or(host(address) != "localhost", |ip| !ip.is_loopback());
+    let is_open = |address: &str| {
+        host(address).parse::<IpAddr>().map_or(host(address) != "localhost", |ip| !ip.is_loopback())
+    };
     if !listen.is_loopback() {
-        tracing::warn!(listen = config.listen, "not a loopback address, and no tls: everything can be read on the way");
+        tracing::warn!(
+            listen = config.listen,
+            "not a loopback address, and no tls: everything can be read on the way"
+        );
     }
     if let Some(address) = config.tcp_listen.as_deref().filter(|address| is_open(address)) {
-        tracing::warn!(tcp_listen = address, "not a loopback address, and no tls: everything can be read on the way");
+        tracing::warn!(
+            tcp_listen = address,
+            "not a loopback address, and no tls: everything can be read on the way"
+        );
     }
 }
 
