@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use spandrel_download_service::Service;
 use spandrel_download_service::spandrel_transport::{Link, Listener, Security, TlsServer, Transport as _};
+use spandrel_transport_ipc::{UnixTransport, node_channel, stdio};
 use spandrel_transport_tcp::TcpTransport;
 
-use crate::config::{Certificate, Config};
+use crate::config::{Certificate, Config, Ipc};
 
 /// TLS as configured; warns of what an operator should know.
 pub(super) fn tls(config: &Config) -> Result<Option<TlsServer>, String> {
@@ -82,11 +83,19 @@ pub(super) enum Parent {
     Listener(Box<dyn Listener>),
 }
 
+/// Opens what `ipc` names.
 pub(super) async fn parent(config: &Config, service: &Service) -> Result<Parent, String> {
-    let _ = service;
+    let limits = service.parent_limits();
+    let failed = |e: &dyn std::fmt::Display| format!("ipc: {e}");
     Ok(match config.ipc()? {
         None => Parent::None,
-        Some(_) => return Err("ipc is not here yet".into()),
+        Some(Ipc::Stdio) => Parent::Link(stdio(&limits).map_err(|e| failed(&e))?),
+        Some(Ipc::Node) => Parent::Link(node_channel(&limits).map_err(|e| failed(&e))?),
+        Some(Ipc::Unix(path)) => {
+            let at = format!("unix:{}", path.display()).parse().map_err(|e| failed(&e))?;
+            let listener = UnixTransport::new().with_limits(limits).listen(&at).await;
+            Parent::Listener(listener.map_err(|e| failed(&e))?)
+        }
     })
 }
 
