@@ -87,7 +87,7 @@ const attacks = {
       field.value = '"}';
       form.append(field);
       document.body.append(form);
-      const loaded = new Promise((resolve) => { frame.onload = resolve; setTimeout(resolve, 5000); });
+      const loaded = new Promise((resolve) => { frame.onload = resolve; setTimeout(resolve, 2500); });
       form.submit();
       await loaded;
       try {
@@ -105,7 +105,7 @@ const attacks = {
     const before = new Set(Object.getOwnPropertyNames(window));
     await Promise.all(gets.flatMap((path) => ['script', 'img', 'iframe', 'object', 'video'].map(async (tag) => {
       const made = document.createElement(tag);
-      const loaded = new Promise((resolve) => { made.onload = () => resolve(true); made.onerror = () => resolve(false); setTimeout(() => resolve(false), 4000); });
+      const loaded = new Promise((resolve) => { made.onload = () => resolve(true); made.onerror = () => resolve(false); setTimeout(() => resolve(false), 2500); });
       made[tag === 'object' ? 'data' : 'src'] = target + path;
       document.body.append(made);
       await loaded;
@@ -123,7 +123,7 @@ const attacks = {
       const source = new EventSource(target + path);
       source.onopen = () => read.push(`EventSource ${path}`);
       source.onerror = () => { source.close(); resolve(undefined); };
-      setTimeout(() => { source.close(); resolve(undefined); }, 3000);
+      setTimeout(() => { source.close(); resolve(undefined); }, 1500);
     })));
     return read;
   },
@@ -141,7 +141,7 @@ const attacks = {
       };
       socket.onmessage = ({ data }) => read.push(String(data).slice(0, 60));
       socket.onclose = () => resolve(undefined);
-      setTimeout(() => { socket.close(); resolve(undefined); }, 5000);
+      setTimeout(() => { socket.close(); resolve(undefined); }, 3000);
     })));
     return read;
   },

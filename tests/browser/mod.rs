@@ -1,4 +1,4 @@
-//! Runs the scripts of this folder: the page in a real Chromium, and its protocol client against a clock of its own.
+//! Runs the scripts of this folder: the page and its modules in a real Chromium and against a clock of their own.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,7 +20,15 @@ fn node(args: &[&str], chromium: Option<&Path>) {
 #[test]
 fn client_module_follows_the_protocol() {
     let Some(_) = tool("SPANDREL_NODE_MODULES") else { return };
-    node(&["--test", "client.test.mjs"], None);
+    node(&["--test", "client.test.mjs", "secure.test.mjs"], None);
+}
+
+/// What the Rust side signs, seals and deflates, the browser does too, byte for byte.
+#[test]
+fn known_values_hold_inside_chromium() {
+    let Some(_) = tool("SPANDREL_NODE_MODULES") else { return };
+    let Some(chromium) = tool("SPANDREL_CHROMIUM") else { return };
+    node(&["vectors.mjs"], Some(&chromium));
 }
 
 /// The page's own half only: the stand-in proves nothing about the server.
@@ -29,4 +37,58 @@ fn page_works_against_the_stand_in() {
     let Some(_) = tool("SPANDREL_NODE_MODULES") else { return };
     let Some(chromium) = tool("SPANDREL_CHROMIUM") else { return };
     node(&["page.mjs", "--fake"], Some(&chromium));
+}
+
+#[cfg(target_os = "linux")]
+mod real {
+    //! Against the real server.
+
+    use serde_json::{Value, json};
+
+    use crate::e2e::page::drive;
+    use crate::e2e::server::Server;
+    use crate::e2e::turn;
+    use crate::tools::tool;
+
+    const TOKEN: &str = "a-token-of-the-operator";
+    const SECRET: &str = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM";
+    const KEY: &str = "k1:ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM";
+
+    /// The configuration of a server that knows one caller by token and by key.
+    fn auth(mode: &str) -> Value {
+        json!({ "auth": {
+            "mode": mode,
+            "keys": [{ "id": "k1", "secret": SECRET, "principal": "operator", "notBefore": 0, "notAfter": 9_007_199_254_740_991_u64 }],
+            "bearerTokens": [{ "token": TOKEN, "principal": "operator" }],
+        } })
+    }
+
+    async fn run(config: Value, script: &str, more: &[&str]) {
+        let Some(_) = tool("SPANDREL_NODE_MODULES") else { return };
+        let Some(chromium) = tool("SPANDREL_CHROMIUM") else { return };
+        let _turn = turn().await;
+        drive(&mut Server::of_flights(config), &chromium, script, more);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_stack_survives_liars_and_a_crash() {
+        run(auth("required"), "sessions.mjs", &["--key", KEY, "--restart"]).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_open_server_takes_every_stack() {
+        run(auth("none"), "sessions.mjs", &["--key", KEY, "--open"]).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_page_signs_in_and_out() {
+        let mut config = auth("required");
+        config["retention"] = json!({ "urlTtlMs": 4_000 });
+        run(config, "signin.mjs", &["--token", TOKEN, "--key", KEY]).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn strangers_reach_nothing() {
+        run(json!({}), "foreign.mjs", &[]).await;
+    }
 }

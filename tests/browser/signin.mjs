@@ -37,6 +37,7 @@ async function shot(name, looks = {}) {
   const { width = 1280, height = 800, dark = false } = looks;
   await page.setViewportSize({ width, height });
   await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' });
+  await page.evaluate(() => window.scrollTo(0, 0));
   await page.screenshot({ path: `${options.shots}/${name}.png` });
   await page.setViewportSize({ width: 1280, height: 800 });
   await page.emulateMedia({ colorScheme: 'light' });
@@ -109,9 +110,11 @@ await check('an export runs and its files load from signed addresses, fresh ones
   await page.fill('#limit', '15000');
   await page.click('#advanced summary');
   await page.fill('#rows-per-file', '9000');
+  const before = await page.locator('.job').count();
   await page.click('#start');
+  await page.waitForFunction((n) => document.querySelectorAll('.job').length > n, before);
   await page.waitForSelector('.job:first-child[data-state="completed"]');
-  await shot('signed-in');
+  await shot('signed-in', { height: 900 });
   await shot('signed-in-narrow', { width: 380, height: 900 });
   await shot('signed-in-dark', { dark: true });
   for (const at of [0, 1]) {

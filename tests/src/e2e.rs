@@ -9,7 +9,7 @@ pub(crate) mod http;
 mod idle;
 mod latency;
 mod memory;
-mod page;
+pub(crate) mod page;
 mod proxy;
 mod routes;
 mod secure;

@@ -55,6 +55,11 @@ impl Client {
         options.check()?;
         let Address { route, http } = Address::parse(url, options.http_url.as_deref())?;
         let tls = dial::tls(&options, route.is_secure() || http.is_secure())?;
+        if options.http_token().is_some() && http.is_exposed() {
+            tracing::warn!(
+                "the bearer token goes over plain http, readable for everybody on the way: use https"
+            );
+        }
         let security = |is_secure: bool| match &tls {
             Some(tls) if is_secure => Security::none().with_client(tls.clone()),
             _ => Security::none(),

@@ -118,8 +118,10 @@ impl Network {
     }
 
     fn ws(&self, offer: &Offer) -> Result<(WsTransport, Endpoint), DialError> {
-        let mut transport =
-            WsTransport::new().with_limits(self.limits.clone()).with_subprotocols(offer.names());
+        let mut transport = WsTransport::new()
+            .with_limits(self.limits.clone())
+            .with_subprotocols(offer.names())
+            .with_security(self.security.clone());
         if let Some(token) = &offer.bearer {
             transport = transport.with_header(AUTHORIZATION, bearer(token)?);
         }
@@ -151,6 +153,12 @@ impl Dial for Network {
                     transport.dial(&endpoint).await
                 }
                 Route::Tcp { .. } => self.tcp(offer).dial(&self.endpoint).await,
+                #[cfg(unix)]
+                Route::Unix { .. } => {
+                    let transport = spandrel_transport_ipc::UnixTransport::new();
+                    transport.with_limits(self.limits.clone()).dial(&self.endpoint).await
+                }
+                #[cfg(not(unix))]
                 Route::Unix { .. } => Err(DialError::Unsupported { endpoint: self.endpoint.to_string() }),
             }
         })

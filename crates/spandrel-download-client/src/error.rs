@@ -82,6 +82,14 @@ pub enum ClientError {
         /// What was asked for, without its query.
         path: String,
     },
+    /// The server gave an address for a file that is not fetched from.
+    #[error("the server says the file is at {url:?}: {why}")]
+    FileUrl {
+        /// What came, without its query.
+        url: String,
+        /// What was expected.
+        why: &'static str,
+    },
     /// The server said something that is not this protocol.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),

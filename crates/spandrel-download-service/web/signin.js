@@ -49,8 +49,8 @@ function problemsOf({ token, keyId, secret }) {
   /** @type {[string, string][]} */
   const problems = [];
   if (!/^[\x21-\x7e]+$/.test(token)) problems.push(['token', token ? 'A token is one word without spaces.' : 'Give the access token.']);
-  if (!/^[A-Za-z0-9_-]{1,32}$/.test(keyId)) problems.push(['key-id', keyId ? 'A key id has up to 32 letters, digits, - and _.' : 'Give the id of your key.']);
-  if (fromBase64Url(secret)?.length !== 32) problems.push(['key-secret', secret ? 'A secret has 43 letters, digits, - and _.' : 'Give the secret of your key.']);
+  if (!/^[A-Za-z0-9_-]{1,32}$/.test(keyId)) problems.push(['key-id', keyId ? 'Up to 32 letters, digits, - and _.' : 'Give the id of your key.']);
+  if (fromBase64Url(secret)?.length !== 32) problems.push(['key-secret', secret ? '43 letters, digits, - and _.' : 'Give the secret of your key.']);
   return problems;
 }
 

@@ -18,7 +18,7 @@ use spandrel_session::{
 };
 
 fn main() {
-    divan::main();
+    divan::Divan::default().sample_count(2000).config_with_args().main();
 }
 
 const WALL: WallMillis = WallMillis::new(1_710_000_000_000);

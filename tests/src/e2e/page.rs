@@ -10,10 +10,11 @@ use super::server::Server;
 use super::turn;
 use crate::tools::tool;
 
-/// Runs `page.mjs` against a server, which is killed and started again when the script asks for it.
-fn drive(server: &mut Server, chromium: &Path, more: &[&str]) {
+/// Runs a script of `tests/browser` against a server, which is killed and started again when the script asks for
+/// it; with `--restart` it has to.
+pub(crate) fn drive(server: &mut Server, chromium: &Path, name: &str, more: &[&str]) {
     let mut script = Command::new("node");
-    script.arg("page.mjs").arg(server.url()).args(["--restart"]).args(more);
+    script.arg(name).arg(server.url()).args(more);
     script.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/browser")).env("SPANDREL_CHROMIUM", chromium);
     let mut script = script
         .stdin(Stdio::piped())
@@ -28,7 +29,11 @@ fn drive(server: &mut Server, chromium: &Path, more: &[&str]) {
     });
     let status = script.wait().expect("it ends");
     assert!(status.success() && out.contains("all good"), "{status}\n{out}");
-    assert!(out.contains("\nRESTART\n"), "the restart was part of it:\n{out}");
+    assert_eq!(
+        out.contains("\nRESTART\n"),
+        more.contains(&"--restart"),
+        "the restart was part of it:\n{out}"
+    );
 }
 
 /// What the script printed; `restart` is called when it asks.
@@ -52,5 +57,5 @@ async fn the_page_drives_the_real_server_through_a_crash() {
     let Some(chromium) = tool("SPANDREL_CHROMIUM") else { return };
     let _turn = turn().await;
     let mut server = Server::of_flights(json!({}));
-    drive(&mut server, &chromium, &[]);
+    drive(&mut server, &chromium, "page.mjs", &["--restart"]);
 }

@@ -11,6 +11,7 @@ mod secure;
 mod server;
 mod stage;
 mod storm;
+mod ways;
 
 use std::path::Path;
 use std::time::Duration;

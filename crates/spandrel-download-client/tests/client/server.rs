@@ -18,7 +18,7 @@ use spandrel_download_protocol::{
     Problem, ProgressUpdate, RequestId, ServerEvent, SessionState, Subprotocol, SystemHealth, UtcOffset,
     parse_message, write_message,
 };
-use spandrel_transport::{Close, Connection, Frame};
+use spandrel_transport::{BoxStream, Close, Connection, Endpoint, Frame, TlsServer, Transport};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -59,6 +59,7 @@ pub(crate) struct Inner {
     seen: mpsc::Sender<Seen>,
     orders: tokio::sync::Mutex<mpsc::Receiver<Order>>,
     connections: Mutex<usize>,
+    is_secure: bool,
     ways: Ways,
 }
 
@@ -83,6 +84,30 @@ impl Default for Ways {
     }
 }
 
+/// TLS below HTTP and WebSocket alike.
+struct TlsListener {
+    listener: TcpListener,
+    tls: TlsServer,
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = BoxStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (BoxStream, SocketAddr) {
+        loop {
+            let (stream, address) = self.listener.accept().await.unwrap();
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
 pub(crate) struct Steering {
     pub(crate) server: Server,
     pub(crate) seen: mpsc::Receiver<Seen>,
@@ -99,6 +124,10 @@ impl Server {
     }
 
     pub(crate) async fn start_with(ways: Ways) -> Steering {
+        Self::start_secured(ways, None).await
+    }
+
+    pub(crate) async fn start_secured(ways: Ways, tls: Option<TlsServer>) -> Steering {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (seen_in, seen) = mpsc::channel(1000);
         let (orders, orders_out) = mpsc::channel(1000);
@@ -113,19 +142,41 @@ impl Server {
             seen: seen_in,
             orders: tokio::sync::Mutex::new(orders_out),
             connections: Mutex::default(),
+            is_secure: tls.is_some(),
             ways,
         }));
-        let app = Router::new()
-            .route("/v1/ws", any(socket))
-            .route("/v1/files/{id}/{name}", get(file))
-            .route("/v1/datasets", get(datasets))
-            .with_state(server.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let app = server.router();
+        match &tls {
+            None => drop(tokio::spawn(async move { axum::serve(listener, app).await })),
+            Some(tls) => {
+                let listener = TlsListener { listener, tls: tls.clone() };
+                tokio::spawn(async move { axum::serve(listener, app).await });
+            }
+        }
         Steering { server, seen, orders }
     }
 
+    fn router(&self) -> Router {
+        Router::new()
+            .route("/v1/ws", any(socket))
+            .route("/v1/files/{id}/{name}", get(file))
+            .route("/v1/datasets", get(datasets))
+            .with_state(self.clone())
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.0.address)
+        format!("{}://{}", if self.0.is_secure { "https" } else { "http" }, self.0.address)
+    }
+
+    /// Takes sessions by another way, too.
+    pub(crate) async fn listen(&self, transport: impl Transport, at: &str) -> Endpoint {
+        let listener = transport.listen(&at.parse().unwrap()).await.unwrap();
+        let local = listener.local().clone();
+        let server = self.clone();
+        let handle = move |conn| serve(server.clone(), conn);
+        let limits = spandrel_transport::Limits::default();
+        tokio::spawn(spandrel_transport::serve(listener, limits, std::future::pending(), handle));
+        local
     }
 
     pub(crate) fn put(&self, name: &str, content: impl Into<Vec<u8>>) -> FileInfo {
@@ -288,7 +339,8 @@ async fn serve(server: Server, mut conn: Connection) {
             frame = conn.recv() => {
                 let Ok(Some(frame)) = frame else { return };
                 let limits = Limits::default();
-                let message = parse_message(frame.as_text().unwrap(), &limits).unwrap();
+                let text = text_of(&conn, &frame);
+                let message = parse_message(&text, &limits).unwrap();
                 let event = message.known_event().unwrap();
                 let data = serde_json::from_str(message.data.get()).unwrap();
                 let request_id = message.request_id.to_string();
@@ -347,7 +399,22 @@ async fn answer(
 }
 
 async fn say(conn: &mut Connection, event: ServerEvent, id: &str, data: &serde_json::Value) {
-    let _ = conn.send(Frame::text(write_message(event, id, 0, data))).await;
+    let mut text = write_message(event, id, 0, data);
+    if conn.peer().scheme == "unix" {
+        text = format!("{{\"key\":\"{event}\",\"value\":{text}}}");
+    }
+    let _ = conn.send(Frame::text(text)).await;
+}
+
+/// The message in a frame; on a socket file it is the value of a pair whose key is its event.
+fn text_of(conn: &Connection, frame: &Frame) -> String {
+    let text = frame.as_text().unwrap();
+    if conn.peer().scheme != "unix" {
+        return text.to_owned();
+    }
+    let pair: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!((pair.as_object().unwrap().len(), &pair["key"]), (2, &pair["value"]["event"]));
+    pair["value"].to_string()
 }
 
 async fn datasets() -> impl IntoResponse {

@@ -9,7 +9,7 @@ use super::KeyId;
 /// Bounds of a [`ReplayCache`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayLimits {
-    /// Nonces held, 1,000,000: some 40 MB at most.
+    /// Nonces held, 1,000,000: about 35 MiB when full.
     pub nonces_max: usize,
     /// Milliseconds a nonce is held, 60,000. Never less than twice the window of [`Freshness`](super::Freshness), since
     /// a message signed by a clock that is ahead stays fresh that long.

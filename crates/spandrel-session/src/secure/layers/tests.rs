@@ -400,7 +400,7 @@ fn entropy_is_drawn_only_when_it_is_used() {
 
 #[test]
 fn an_idle_connection_holds_little() {
-    assert!(size_of::<Layers>() <= 96, "{} bytes", size_of::<Layers>());
+    assert!(size_of::<Layers>() <= 64, "{} bytes", size_of::<Layers>());
     assert!(size_of::<SignState>() <= 64, "{} bytes", size_of::<SignState>());
     assert!(size_of::<Sealer>() <= 2560, "{} bytes", size_of::<Sealer>());
 }
