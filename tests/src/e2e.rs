@@ -12,6 +12,7 @@ mod memory;
 pub(crate) mod page;
 mod proxy;
 mod routes;
+mod secure;
 pub(crate) mod server;
 pub(crate) mod ws;
 

@@ -1,21 +1,22 @@
 //! `download-server get`: the client as a command. Wiring only; what it does is in `spandrel_download_client::get`.
 //!
-//! Exit codes: 0 done, 2 usage, 3 refused by the server, 4 connection, 5 digest or files, 6 cancelled.
 //! Ctrl-C while rows are written cancels the job (`--keep-job` leaves it); while files are fetched it stops, and
 //! the same command with `--attach ID` goes on.
 
-use std::io::{IsTerminal, Write as _};
+mod show;
+mod trust;
+
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
-use spandrel_download_client::{
-    Client, ClientError, ClientOptions, Credentials, GetError, GetEvent, GetOptions, GetReport, Wanted, get,
-};
+use spandrel_download_client::{Client, GetError, GetOptions, GetReport, Wanted, filters_from_text, get};
 use spandrel_download_protocol::{
-    Codec, Column, DownloadId, DownloadRequest, Format, SortOrder, Timestamp, UtcOffset, parse_filter_text,
+    Codec, DownloadId, DownloadRequest, Format, SortOrder, Timestamp, UtcOffset,
 };
+
+use show::Show;
 
 /// Exports rows of a time range from a server to files here.
 #[derive(Debug, Args)]
@@ -24,10 +25,25 @@ use spandrel_download_protocol::{
   download-server get http://127.0.0.1:8001 --from 2013-01-01T00:00:00Z --to 2014-01-01T00:00:00Z \\
       --filter 'dep_delay > 60' --columns time_hour,carrier,dep_delay --gzip -o late.csv.gz
   download-server get http://127.0.0.1:8001 --attach dl_5q3m0c2b7n1k9x8v4w6z2A -o january/
+  download-server get https://exports.example --bearer-file token --from ... --to ...
+  SPANDREL_KEY_FILE=k1 download-server get wss://exports.example --key-id k1 --seal --from ...
+  download-server get https://127.0.0.1:8001 --tls-pin 3A:F1:... --from ... --to ...
+  download-server get tcps://exports.example:8002 --http https://exports.example \\
+      --key-id k1 --key-file k1 --from ... --to ...
 
-Exit codes: 0 done, 2 usage, 3 refused by the server, 4 connection, 5 digest or files, 6 cancelled.")]
+Secrets come from files or from the environment: SPANDREL_BEARER (a token) and SPANDREL_KEY (the
+43 characters of a key). They never stand on the command line, where others could see them. A file
+that is named wins.
+
+With a key, messages are signed in both directions, and files come by signed addresses. A --filter
+in words needs the data set's columns over HTTP, which takes bearer tokens only: give a token too,
+or the filter as JSON.
+
+Exit codes: 0 done, 2 wrong usage, 3 refused by the server or failed there, 4 no connection,
+5 files here cannot be read or written, 6 cancelled, 7 credentials not accepted or server not
+trusted, 8 a file arrived with other bytes than announced.")]
 pub(crate) struct GetArgs {
-    /// Address of the server, like http://127.0.0.1:8001
+    /// Address of the server: http://host:port, https:// (or ws://, wss://), tcp://host:port, tcps://, unix:/path
     url: String,
     /// Data set; the server's default one if left out
     #[arg(long)]
@@ -94,9 +110,8 @@ pub(crate) struct GetArgs {
     #[arg(long, value_name = "ID", value_parser = DownloadId::parse,
           conflicts_with_all = ["dataset", "from", "to", "filters", "columns", "sort", "limit", "gzip", "zstd"])]
     attach: Option<DownloadId>,
-    /// Bearer token
-    #[arg(long, env = "SPANDREL_BEARER", hide_env_values = true)]
-    bearer: Option<String>,
+    #[command(flatten)]
+    trust: trust::TrustArgs,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -151,11 +166,7 @@ pub(crate) async fn run(args: GetArgs) -> ExitCode {
 }
 
 async fn try_run(args: &GetArgs) -> Result<GetReport, GetError> {
-    let mut options = ClientOptions::default();
-    if let Some(token) = &args.bearer {
-        options = options.credentials(Credentials::bearer(token)?);
-    }
-    let client = Client::connect(&args.url, options).await?;
+    let client = Client::connect(&args.url, args.trust.options()?).await?;
     let wanted = match args.attach {
         Some(id) => Wanted::Job(id),
         None => Wanted::New(Box::new(request(args, &client).await?)),
@@ -198,96 +209,8 @@ async fn request(args: &GetArgs, client: &Client) -> Result<DownloadRequest, Get
     csv.delimiter = args.delimiter;
     csv.bom = args.bom.then_some(true);
     csv.formula_guard = args.formula_guard.then_some(true);
-    with_filters(request, args, client).await
-}
-
-/// Filters as text need the columns' types, so the server is asked for them first.
-async fn with_filters(
-    mut request: DownloadRequest,
-    args: &GetArgs,
-    client: &Client,
-) -> Result<DownloadRequest, GetError> {
-    let mut columns: Option<Vec<Column>> = None;
-    for text in &args.filters {
-        let fault =
-            |e: spandrel_download_protocol::ProtocolError| GetError::Usage(format!("--filter {text:?}: {e}"));
-        if text.trim_start().starts_with('{') {
-            let filter = spandrel_download_protocol::RequestFilter::from_json(text).map_err(fault)?;
-            request = request.filter(filter);
-            continue;
-        }
-        if columns.is_none() {
-            columns = Some(columns_of(client, args.dataset.as_deref()).await?);
-        }
-        let filter = parse_filter_text(text, columns.as_deref().unwrap_or_default()).map_err(fault)?;
-        request = request.filter(filter);
-    }
-    Ok(request)
-}
-
-async fn columns_of(client: &Client, dataset: Option<&str>) -> Result<Vec<Column>, ClientError> {
-    let sets = client.datasets().await?;
-    let found = sets.into_iter().find(|set| match dataset {
-        Some(name) => set.name == name,
-        None => set.default,
-    });
-    found.map(|set| set.columns).ok_or_else(|| {
-        let name = dataset.unwrap_or("(default)");
-        let code = spandrel_download_protocol::ErrorCode::UnknownDataset;
-        spandrel_download_protocol::ErrorResponse::new(code, format!("there is no data set {name:?}")).into()
-    })
-}
-
-/// One bar: rows first, then bytes.
-struct Show {
-    bar: ProgressBar,
-    is_fetching: bool,
-}
-
-impl Show {
-    fn new(is_quiet: bool) -> Self {
-        let is_hidden = is_quiet || !std::io::stderr().is_terminal();
-        let bar = if is_hidden { ProgressBar::hidden() } else { ProgressBar::new(0) };
-        Self { bar, is_fetching: false }
-    }
-
-    fn style(&self, template: &str) {
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.bar.set_style(style);
-        }
-    }
-
-    fn event(&mut self, event: &GetEvent<'_>) {
-        match event {
-            GetEvent::Waiting(ms) => self.bar.println(format!("the server is busy, asking again in {ms} ms")),
-            GetEvent::Accepted(start) => {
-                self.style("{wide_bar} {human_pos}/{human_len} rows {per_sec} {eta}");
-                self.bar.set_length(start.total_rows);
-            }
-            GetEvent::Progress(update) => {
-                self.bar.set_length(update.total_rows);
-                self.bar.set_position(update.processed_rows);
-            }
-            GetEvent::Reconnecting { attempt, delay_ms } => {
-                self.bar.println(format!("connection lost, attempt {attempt} in {delay_ms} ms"));
-            }
-            GetEvent::Complete(complete) => {
-                self.bar.set_position(complete.total_rows);
-            }
-            GetEvent::Bytes { file, have } => {
-                if !self.is_fetching {
-                    self.is_fetching = true;
-                    self.bar.reset();
-                    self.style("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}");
-                }
-                self.bar.set_message(file.file_name.clone());
-                self.bar.set_length(file.bytes);
-                self.bar.set_position(*have);
-            }
-            GetEvent::Merging => self.bar.set_message("joining the parts"),
-            _ => {}
-        }
-    }
+    let filters = filters_from_text(client, args.dataset.as_deref(), &args.filters).await?;
+    Ok(filters.into_iter().fold(request, DownloadRequest::filter))
 }
 
 #[cfg(test)]
@@ -313,7 +236,15 @@ mod tests {
         assert_eq!(args.columns, Some(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(args.sort, [("price".to_owned(), SortOrder::Desc), ("id".to_owned(), SortOrder::Asc)]);
         assert_eq!(args.time_zone, Some(UtcOffset::Minutes(-210)));
-        assert!(parse("http://x --attach dl_AAAAAAAAAAAAAAAAAAAAAA").is_ok());
+        for good in [
+            "http://x --attach dl_AAAAAAAAAAAAAAAAAAAAAA",
+            &format!("{range} --bearer-file token"),
+            &format!("{range} --key-id k1 --key-file k1 --seal --deflate"),
+            &format!("{range} --key-id k1 --seal=if-offered --http http://x"),
+            &format!("{range} --tls-pin {}", "3A:".repeat(31) + "f1"),
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
         for bad in [
             "http://x",
             "http://x --from 2024-03-01 --to 2024-03-02T00:00:00Z",
@@ -324,6 +255,12 @@ mod tests {
             &format!("{range} --delimiter x"),
             &format!("{range} --attach dl_AAAAAAAAAAAAAAAAAAAAAA"),
             "http://x --attach 5",
+            &format!("{range} --seal"),
+            &format!("{range} --key-file k1"),
+            &format!("{range} --key-id k1 --seal=maybe"),
+            &format!("{range} --tls-pin abc"),
+            &format!("{range} --ca x.pem --tls-pin {}", "3A".repeat(32)),
+            &format!("{range} --bearer secret"),
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

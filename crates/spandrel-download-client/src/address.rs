@@ -92,24 +92,33 @@ impl HttpOrigin {
         self.is_secure
     }
 
+    /// Whether what is said there can be read by others on the way.
+    pub(crate) fn is_exposed(&self) -> bool {
+        let uri: Option<Uri> = self.base.as_ref().and_then(|base| base.parse().ok());
+        let Some((false, host)) = uri.as_ref().and_then(|uri| Some((self.is_secure, uri.host()?))) else {
+            return false;
+        };
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        !address.map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
+    }
+
     /// Absolute form of a reference the server gave, and whether it stays at this origin.
     pub(crate) fn join(&self, reference: &str) -> Result<(Uri, bool), ClientError> {
-        let fault = |why| ClientError::Url { url: shorten(path_of(reference)), why };
+        let fault = |why| ClientError::FileUrl { url: shorten(path_of(reference)), why };
         let absolute = if reference.starts_with('/') && !reference.starts_with("//") {
             let no_http = || ClientError::NoHttp { path: shorten(path_of(reference)) };
             format!("{}{reference}", self.base.as_ref().ok_or_else(no_http)?)
         } else {
             reference.to_owned()
         };
-        let uri: Uri =
-            absolute.parse().map_err(|_| fault("the server gave an address that cannot be read"))?;
+        let uri: Uri = absolute.parse().map_err(|_| fault("expected an address"))?;
         match uri.scheme_str() {
             Some("https") => {}
             Some("http") if !self.is_secure => {}
             Some("http") => {
-                return Err(fault("the session is secure, and the server points at plain http for the file"));
+                return Err(fault("expected https, since the session is secure, and not plain http"));
             }
-            _ => return Err(fault("only http:// and https:// files can be fetched here")),
+            _ => return Err(fault("expected http:// or https://")),
         }
         let own: Option<Uri> = self.base.as_ref().and_then(|base| base.parse().ok());
         let stays = own.is_some_and(|own| place(&own) == place(&uri));
@@ -239,6 +248,21 @@ mod tests {
         assert!(parse("https://Example.com").unwrap().http.join("https://example.com:443/x").unwrap().1);
         for bad in ["//evil/x", "file:///etc/passwd"] {
             assert!(origin.join(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_private_on_this_machine_only() {
+        for (url, exposed) in [
+            ("http://127.0.0.1:1", false),
+            ("http://[::1]:1", false),
+            ("http://LocalHost", false),
+            ("http://192.0.2.1:1", true),
+            ("ws://example.com", true),
+            ("https://example.com", false),
+            ("unix:/x", false),
+        ] {
+            assert_eq!(parse(url).unwrap().http.is_exposed(), exposed, "{url}");
         }
     }
 

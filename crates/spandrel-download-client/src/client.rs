@@ -8,7 +8,7 @@ use spandrel_download_protocol::{
     ClientEvent, DownloadId, DownloadRequest, DownloadStart, DownloadStatus, JobRef, Scope, SessionState,
     StatusCheck,
 };
-use spandrel_transport::Close;
+use spandrel_transport::{Close, Security};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::address::{Address, HttpOrigin};
@@ -55,8 +55,17 @@ impl Client {
         options.check()?;
         let Address { route, http } = Address::parse(url, options.http_url.as_deref())?;
         let tls = dial::tls(&options, route.is_secure() || http.is_secure())?;
-        let http = Http::new(http, tls.clone(), &options);
-        let network = Network::new(route, &options, tls)?;
+        if options.http_token().is_some() && http.is_exposed() {
+            tracing::warn!(
+                "the bearer token goes over plain http, readable for everybody on the way: use https"
+            );
+        }
+        let security = |is_secure: bool| match &tls {
+            Some(tls) if is_secure => Security::none().with_client(tls.clone()),
+            _ => Security::none(),
+        };
+        let network = Network::new(route.clone(), &options, security(route.is_secure()))?;
+        let http = Http::new(http, tls, &options);
         Self::open(Arc::new(network), http, options).await
     }
 

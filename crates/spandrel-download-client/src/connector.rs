@@ -2,26 +2,24 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use spandrel_transport::{BoxFuture, BoxStream, TlsClient};
-use tokio::net::TcpStream;
+use spandrel_transport::{BoxFuture, BoxStream, Limits, Security, TlsClient};
 use tower_service::Service;
 
 /// Dials `http` addresses, and `https` ones if the client speaks TLS.
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
-    tls: Option<Arc<TlsClient>>,
+    secure: Option<Security>,
 }
 
 impl Connector {
     pub(crate) fn new(tls: Option<TlsClient>) -> Self {
-        Self { tls: tls.map(|tls| Arc::new(tls.with_alpn(["http/1.1"]))) }
+        Self { secure: tls.map(|tls| Security::none().with_client(tls).with_alpn(&["http/1.1"])) }
     }
 }
 
@@ -35,19 +33,15 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let tls = self.tls.clone();
+        let is_secure = uri.scheme_str() == Some("https");
+        let security = if is_secure { self.secure.clone() } else { Some(Security::none()) };
         Box::pin(async move {
+            let security = security.ok_or_else(|| io::Error::other("no certificates are trusted here"))?;
             let host = uri.host().unwrap_or_default();
             let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-            let is_secure = uri.scheme_str() == Some("https");
             let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-            let stream = TcpStream::connect((host, port)).await?;
-            let _ = stream.set_nodelay(true);
-            let stream: BoxStream = match tls {
-                Some(tls) if is_secure => tls.connect(stream, host).await.map_err(io::Error::other)?,
-                None if is_secure => return Err(io::Error::other("no certificates are trusted here")),
-                _ => Box::new(stream),
-            };
+            let dialled = security.dial(host, port, &Limits::default()).await;
+            let (stream, _) = dialled.map_err(io::Error::other)?;
             Ok(Stream(TokioIo::new(stream)))
         })
     }

@@ -1,9 +1,17 @@
 //! Who the client is, and what it wants done to its messages.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
 use spandrel_crypto::{SecretKey, Token};
 use spandrel_session::KeyId;
+use zeroize::Zeroizing;
 
 use crate::ClientError;
+
+/// Most bytes of a file that holds a secret: twice the longest token.
+const SECRET_BYTES_MAX: u64 = 8192;
 
 /// Who the client is (protocol section 13). Prints nothing secret.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +76,40 @@ impl Credentials {
     }
 }
 
+/// Reads a secret from a file that holds nothing else, blank space around it aside. Says so in the log when others
+/// may read the file, too. Blocks.
+///
+/// # Errors
+///
+/// [`ClientError::File`] when it cannot be read, is longer than 8192 bytes or no text. The error never
+/// repeats what is in the file.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, ClientError> {
+    let mut text = Zeroizing::new(String::with_capacity(256));
+    let read = File::open(path).and_then(|file| {
+        warn_of_readers(path, &file);
+        file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text)
+    });
+    let len = read.map_err(ClientError::file(path))?;
+    if u64::try_from(len).unwrap_or(u64::MAX) > SECRET_BYTES_MAX {
+        let why = std::io::Error::other(format!("expected a secret of at most {SECRET_BYTES_MAX} bytes"));
+        return Err(ClientError::file(path)(why));
+    }
+    let trimmed = text.trim().to_owned();
+    Ok(Zeroizing::new(trimmed))
+}
+
+#[cfg(unix)]
+fn warn_of_readers(path: &Path, file: &File) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = file.metadata().map_or(0, |m| if m.is_file() { m.permissions().mode() } else { 0 });
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "others may read this secret: chmod 600 it");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_of_readers(_: &Path, _: &File) {}
+
 /// A token as it stands in a file or in the environment.
 ///
 /// # Errors
@@ -79,4 +121,26 @@ pub fn bearer(token: &str) -> Result<Token, ClientError> {
             "a bearer token has 1 to 4096 of the characters A-Z a-z 0-9 - . _ ~ + / and = at its end",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_read_from_a_file_of_bounded_length() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let of = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            read_secret(&path)
+        };
+        assert_eq!(*of(b" abc\r\n").unwrap(), "abc");
+        assert_eq!(of(&[b'a'; 8192]).unwrap().len(), 8192);
+        for bad in [&[b'a'; 8193][..], b"hidden\xff"] {
+            let error = of(bad).unwrap_err().to_string();
+            assert!(!error.contains("hidden") && !error.contains("aaaa"), "{error}");
+        }
+        assert!(matches!(read_secret(&directory.path().join("none")), Err(ClientError::File { .. })));
+    }
 }

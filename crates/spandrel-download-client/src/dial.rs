@@ -7,7 +7,8 @@ use http::header::AUTHORIZATION;
 use spandrel_crypto::{Token, encode_base64url};
 use spandrel_download_protocol::Subprotocol;
 use spandrel_session::KeyId;
-use spandrel_transport::{BoxFuture, DialError, Endpoint, Limits, Link, TlsClient, Transport};
+use spandrel_transport::{BoxFuture, DialError, Endpoint, Limits, Link, Security, TlsClient, Transport};
+use spandrel_transport_tcp::TcpTransport;
 use spandrel_transport_ws::WsTransport;
 
 use crate::address::Route;
@@ -81,14 +82,14 @@ pub(crate) struct Network {
     route: Route,
     endpoint: Endpoint,
     limits: Limits,
-    tls: Option<TlsClient>,
+    security: Security,
 }
 
 impl Network {
     pub(crate) fn new(
         route: Route,
         options: &ClientOptions,
-        tls: Option<TlsClient>,
+        security: Security,
     ) -> Result<Self, ClientError> {
         let is_bearer = matches!(options.credentials, Credentials::Bearer(_));
         match route {
@@ -112,14 +113,15 @@ impl Network {
         let why = "expected host:port or the path of a socket";
         let endpoint = text.parse().map_err(|_| ClientError::Url { url: text, why })?;
         let mut limits = Limits::default();
-        // The JSON form of a seal is a third longer than what is in it.
         limits.frame_bytes_max = options.message_bytes_max;
-        Ok(Self { route, endpoint, limits, tls })
+        Ok(Self { route, endpoint, limits, security })
     }
 
     fn ws(&self, offer: &Offer) -> Result<(WsTransport, Endpoint), DialError> {
-        let mut transport =
-            WsTransport::new().with_limits(self.limits.clone()).with_subprotocols(offer.names());
+        let mut transport = WsTransport::new()
+            .with_limits(self.limits.clone())
+            .with_subprotocols(offer.names())
+            .with_security(self.security.clone());
         if let Some(token) = &offer.bearer {
             transport = transport.with_header(AUTHORIZATION, bearer(token)?);
         }
@@ -128,6 +130,17 @@ impl Network {
             *query = offer.query();
         }
         Ok((transport, endpoint))
+    }
+
+    fn tcp(&self, offer: &Offer) -> TcpTransport {
+        let transport = TcpTransport::new()
+            .with_limits(self.limits.clone())
+            .with_subprotocols(offer.names())
+            .with_security(self.security.clone());
+        match offer.query() {
+            Some(query) => transport.with_query(query),
+            None => transport,
+        }
     }
 }
 
@@ -139,7 +152,14 @@ impl Dial for Network {
                     let (transport, endpoint) = self.ws(offer)?;
                     transport.dial(&endpoint).await
                 }
-                _ => Err(DialError::Unsupported { endpoint: self.endpoint.to_string() }),
+                Route::Tcp { .. } => self.tcp(offer).dial(&self.endpoint).await,
+                #[cfg(unix)]
+                Route::Unix { .. } => {
+                    let transport = spandrel_transport_ipc::UnixTransport::new();
+                    transport.with_limits(self.limits.clone()).dial(&self.endpoint).await
+                }
+                #[cfg(not(unix))]
+                Route::Unix { .. } => Err(DialError::Unsupported { endpoint: self.endpoint.to_string() }),
             }
         })
     }
@@ -151,18 +171,14 @@ impl Dial for Network {
 
 /// Who is trusted, for addresses that have TLS.
 pub(crate) fn tls(options: &ClientOptions, is_secure: bool) -> Result<Option<TlsClient>, ClientError> {
-    if !is_secure {
-        return match options.trust {
-            Trust::Platform => Ok(None),
-            // Somebody who pins a certificate does not mean to go without.
-            _ => Err(ClientError::Options("certificates have no use with an address without TLS")),
-        };
+    match (&options.trust, is_secure) {
+        (Trust::Platform, false) => Ok(None),
+        // Somebody who pins a certificate does not mean to go without.
+        (_, false) => Err(ClientError::Options("certificates have no use with an address without TLS")),
+        (Trust::Platform, true) => Ok(Some(TlsClient::platform()?)),
+        (Trust::CaFile(path), true) => Ok(Some(TlsClient::with_ca_file(path)?)),
+        (Trust::Pin(fingerprint), true) => Ok(Some(TlsClient::with_fingerprint(*fingerprint)?)),
     }
-    Ok(Some(match &options.trust {
-        Trust::Platform => TlsClient::platform()?,
-        Trust::CaFile(path) => TlsClient::with_ca_file(path)?,
-        Trust::Pin(fingerprint) => TlsClient::with_fingerprint(*fingerprint)?,
-    }))
 }
 
 pub(crate) fn bearer(token: &Token) -> Result<HeaderValue, DialError> {

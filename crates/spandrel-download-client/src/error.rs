@@ -20,7 +20,7 @@ pub enum ClientError {
     /// The options contradict each other or the address. Change them.
     #[error("{0}")]
     Options(&'static str),
-    /// A certificate or a pin cannot be used as given.
+    /// The server's certificate is not trusted, or what is to be trusted cannot be used as given.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The system gives no random numbers, without which nothing can be signed or sealed.
@@ -82,6 +82,14 @@ pub enum ClientError {
         /// What was asked for, without its query.
         path: String,
     },
+    /// The server gave an address for a file that is not fetched from.
+    #[error("the server says the file is at {url:?}: {why}")]
+    FileUrl {
+        /// What came, without its query.
+        url: String,
+        /// What was expected.
+        why: &'static str,
+    },
     /// The server said something that is not this protocol.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
@@ -133,7 +141,7 @@ impl ClientError {
     /// Whether the server knows or trusts us too little, or we it: other credentials may help, waiting does not.
     pub const fn is_auth(&self) -> bool {
         match self {
-            Self::Denied { .. } => true,
+            Self::Denied { .. } | Self::Tls(TlsError::Untrusted { .. }) => true,
             Self::Untrusted { code, .. } => *code == Close::UNAUTHENTICATED,
             Self::Closed(close) => matches!(close.code, Close::UNAUTHENTICATED),
             Self::ConnectionFailed(failure) => failure.code == Close::UNAUTHENTICATED,

@@ -19,6 +19,9 @@ use tokio::time::{sleep, timeout};
 use crate::http::chain;
 use crate::{Client, ClientError};
 
+/// Longest wait before a transfer is continued, in milliseconds, whatever the server asks for.
+const DELAY_MS_MAX: u64 = 30_000;
+
 /// How a fetch went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetched {
@@ -54,17 +57,14 @@ impl Client {
         }
         let mut transfer = Transfer::open(file, target).await?;
         let mut url = file.url.clone();
+        // A fresh address that is refused like the old one is no help.
+        let mut is_fresh_url = false;
         let (mut breaks, mut tries, mut fresh_start) = (0, 0, transfer.have == 0);
         on_bytes(transfer.have);
         loop {
-            let before = transfer.have;
-            let outcome = if transfer.have == file.bytes {
-                Ok(())
-            } else {
-                self.receive(&mut transfer, &url, file, &mut on_bytes).await
-            };
-            match outcome {
-                Ok(()) if transfer.have == file.bytes => match transfer.finish(file, target).await {
+            if transfer.have == file.bytes {
+                match transfer.finish(file, target).await {
+                    Ok(()) => return Ok(transfer.fetched(breaks)),
                     // Perhaps what lay there was damaged; once more, from nothing.
                     Err(ClientError::Digest { .. }) if !fresh_start => {
                         fresh_start = true;
@@ -78,38 +78,48 @@ impl Client {
                         }
                         return Err(e);
                     }
-                    Ok(()) => {
-                        let Transfer { received, resumed, .. } = transfer;
-                        return Ok(Fetched { bytes_received: received, bytes_resumed: resumed, breaks });
-                    }
-                },
+                }
+            }
+            let before = transfer.have;
+            let outcome = self.receive(&mut transfer, &url, file, &mut on_bytes).await;
+            let has_progress = transfer.have > before;
+            let was_fresh_url = std::mem::take(&mut is_fresh_url);
+            let mut asked_ms = 0;
+            match outcome {
+                Ok(()) if transfer.have == file.bytes => continue,
                 Ok(()) => {}
                 Err(ClientError::Refused(refusal)) => match refusal.code {
-                    // With no progress between, a fresh URL was not enough.
-                    ErrorCode::UrlExpired if tries == 0 => url = self.fresh_url(id, file).await?,
-                    _ if refusal.recoverable => {}
+                    ErrorCode::UrlExpired | ErrorCode::UrlInvalid if !was_fresh_url => {
+                        url = self.fresh_url(id, file).await?;
+                        is_fresh_url = true;
+                    }
+                    _ if refusal.recoverable => asked_ms = refusal.retry_after_ms.unwrap_or(0),
                     _ => return Err(refusal.into()),
                 },
                 Err(ClientError::Http(why)) => {
-                    tracing::debug!(%why, have = transfer.have, "transfer broke off")
+                    tracing::debug!(%why, have = transfer.have, "transfer broke off");
                 }
                 Err(e) => return Err(e),
             }
             breaks += 1;
-            tries = if transfer.have > before { 0 } else { tries + 1 };
+            tries = if has_progress { 0 } else { tries + 1 };
             if tries > self.http.options.transfer_tries {
                 let why = format!("no more bytes of {} after {tries} tries", file.file_name);
                 return Err(ClientError::Http(why));
             }
             let factor = 1_u64.checked_shl(tries).unwrap_or(u64::MAX);
-            let delay = self.http.options.transfer_delay_ms.saturating_mul(factor) / 2;
-            sleep(Duration::from_millis(delay.min(30_000))).await;
+            let delay_ms = self.http.options.transfer_delay_ms.saturating_mul(factor) / 2;
+            sleep(Duration::from_millis(delay_ms.max(asked_ms).min(DELAY_MS_MAX))).await;
         }
     }
 
+    /// The session tells a fresh address, and knows keys, which HTTP does not; HTTP where the session is gone.
     async fn fresh_url(&self, id: DownloadId, file: &FileInfo) -> Result<String, ClientError> {
-        let status = self.http.download(id).await?;
-        let found = status.files.into_iter().find(|f| f.index == file.index);
+        let status = match self.status_of(id).await {
+            Err(ClientError::ConnectionFailed(_)) => Some(self.http.download(id).await?),
+            status => status?,
+        };
+        let found = status.into_iter().flat_map(|s| s.files).find(|f| f.index == file.index);
         Ok(found.map_or_else(|| file.url.clone(), |f| f.url))
     }
 
@@ -238,6 +248,10 @@ impl Transfer {
         emptied.await.map_err(ClientError::file(&self.path))?;
         (self.have, self.resumed, self.digest) = (0, 0, Sha256::new());
         Ok(())
+    }
+
+    const fn fetched(&self, breaks: u32) -> Fetched {
+        Fetched { bytes_received: self.received, bytes_resumed: self.resumed, breaks }
     }
 
     /// Compares, syncs and gives the file its name.

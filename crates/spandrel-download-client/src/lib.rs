@@ -45,11 +45,11 @@ mod session;
 mod slot;
 
 pub use client::{Client, Download};
-pub use credentials::{Credentials, Seal, bearer};
+pub use credentials::{Credentials, Seal, bearer, read_secret};
 pub use dial::{Dial, Offer};
 pub use error::{ClientError, Failure};
 pub use fetch::Fetched;
-pub use get::{GetError, GetEvent, GetOptions, GetReport, Wanted, get};
+pub use get::{GetError, GetEvent, GetOptions, GetReport, Wanted, filters_from_text, get};
 pub use options::{ClientOptions, Trust};
 pub use session::{ConnectionState, SessionInfo};
 pub use slot::DownloadEvent;

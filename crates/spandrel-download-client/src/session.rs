@@ -2,6 +2,7 @@
 
 mod book;
 mod channel;
+mod opening;
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -24,7 +25,8 @@ use crate::{ClientError, ClientOptions, Failure};
 pub(crate) use book::{Ask, Reply};
 use book::{Book, Effect};
 pub use channel::SessionInfo;
-use channel::{Channel, Lost, Memory, SendError, Unopened};
+use channel::{Channel, Lost, Memory, SendError};
+use opening::Unopened;
 
 /// Messages that are sent again at once after a reconnect; servers take 200 at once by default.
 const BURST: u32 = 100;
@@ -107,7 +109,7 @@ impl Session {
         let ticker = Ticker::start();
         let nonces = ReplayCache::new(ReplayLimits::for_freshness(options.window_ms));
         let mut memory = Memory { ticker, nonces };
-        let opened = Channel::open(&*dial, &options, &mut memory).await;
+        let opened = opening::open(&*dial, &options, &mut memory).await;
         let channel = opened.map_err(|Unopened { error, .. }| error)?;
         let info = channel.info.clone();
         let run = move |asks, state| {
@@ -166,7 +168,7 @@ impl Session {
                 return Err(None);
             }
             let Unopened { error, stay_away_ms } =
-                match Channel::open(&*self.dial, &self.options, &mut self.memory).await {
+                match opening::open(&*self.dial, &self.options, &mut self.memory).await {
                     Ok(channel) => return Ok(channel),
                     Err(unopened) => unopened,
                 };

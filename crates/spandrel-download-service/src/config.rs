@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use spandrel_download as download;
 use spandrel_export::Source;
+use spandrel_export_engine::{Clock, SystemClock};
 use spandrel_jobs as jobs;
 use spandrel_transport::TlsServer;
 
@@ -31,6 +32,8 @@ pub struct ServiceConfig {
     pub auth: Arc<dyn Authenticator>,
     /// Milliseconds a signed message may be old, or ahead of this clock. Default 30,000.
     pub auth_window_ms: u64,
+    /// Where the time comes from. Default: the clock of the system.
+    pub clock: Arc<dyn Clock>,
     /// Bounds of the job table.
     pub jobs: jobs::Limits,
     /// How long files and records are kept.
@@ -59,6 +62,7 @@ impl ServiceConfig {
             allowed_origins: Vec::new(),
             auth: Arc::new(Open),
             auth_window_ms: 30_000,
+            clock: Arc::new(SystemClock::default()),
             jobs: jobs::Limits::default(),
             retention: jobs::Retention::default(),
             url_ttl_ms: 900_000,
@@ -104,10 +108,25 @@ impl Dataset {
 pub struct Limits {
     /// Message connections at once. Default 10,000: about 20 KiB each.
     pub connections_max: usize,
-    /// HTTP connections at once, message connections included. Default 12,000; more wait in the system's queue.
+    /// HTTP connections at once, message connections included. Default 12,000; more are refused at the door.
     pub http_connections_max: usize,
-    /// Milliseconds until the head of a request is there. Default 10,000.
+    /// Of those from one address, or one /64 of IPv6. Default 32; set it to what a proxy may open when there is one
+    /// on another machine.
+    pub http_per_address_max: usize,
+    /// Whether loopback addresses are counted like all others. Default: not, as a proxy on the same machine is many
+    /// peers.
+    pub http_counts_loopback: bool,
+    /// Milliseconds until the head of a request is there, and before it the TLS handshake. Default 5,000; a kept
+    /// connection may be idle as long.
     pub head_ms_max: u64,
+    /// Milliseconds the reader of an answer may take nothing. Default 30,000; then it is dropped.
+    pub stalled_ms_max: u64,
+    /// Milliseconds a command or REST call may take before it is answered `TIMEOUT`. Default 30,000; the work itself
+    /// goes on, and a repeated request finds its job.
+    pub command_ms_max: u64,
+    /// Bytes waiting for all message connections together. Default 256 MiB; over it, everybody with more than 64 KiB
+    /// waiting counts as slow.
+    pub outbound_bytes_max: usize,
     /// Previews at once. Default 4: each may read a whole data set.
     pub previews_max: usize,
     /// Milliseconds a preview may count. Default 5,000.
@@ -130,6 +149,11 @@ pub struct Limits {
     pub nonces_max: usize,
     /// Milliseconds a source may give nothing. Default 300,000.
     pub source_timeout_ms: u64,
+    /// Runs that wait for a source that gives no answer and were given up; see
+    /// [`JobsConfig`](spandrel_export_engine::JobsConfig::stuck_runs_max). Default 16.
+    pub stuck_runs_max: usize,
+    /// Resident memory above which the health check `memory` fails and jobs are refused, in bytes. Default 3 GiB.
+    pub memory_fail_bytes: u64,
     /// Resident memory above which the health check `memory` warns, in bytes. Default 1.5 GiB: sixteen jobs at
     /// their bound and as much again.
     pub memory_warn_bytes: u64,
@@ -140,7 +164,12 @@ impl Default for Limits {
         Self {
             connections_max: 10_000,
             http_connections_max: 12_000,
-            head_ms_max: 10_000,
+            http_per_address_max: 32,
+            http_counts_loopback: false,
+            head_ms_max: 5_000,
+            stalled_ms_max: 30_000,
+            command_ms_max: 30_000,
+            outbound_bytes_max: 256 << 20,
             previews_max: 4,
             preview_count_ms_max: 5_000,
             page_max: 1_000,
@@ -151,6 +180,8 @@ impl Default for Limits {
             free_bytes_min: None,
             nonces_max: 1_000_000,
             source_timeout_ms: 300_000,
+            stuck_runs_max: 16,
+            memory_fail_bytes: 3 << 30,
             memory_warn_bytes: 3 << 29,
         }
     }

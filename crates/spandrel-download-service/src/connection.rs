@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 
 use crate::admission::Session;
 use crate::hub::Mailbox;
+use crate::overload::Share;
+use crate::panics::contained;
 use crate::service::{Inner, random};
 use crate::standing::Standing;
 use crate::wire::{Form, Seen, Wire};
@@ -61,6 +63,7 @@ pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, 
     let conversation = Conversation::new(inner.now(), config, &inner.health());
     // On the heap at once: what a future holds across its waits, it may hold several times.
     let mut talk = Box::new(Talk {
+        share: inner.budget.share(),
         wire,
         principal,
         standing,
@@ -71,13 +74,14 @@ pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, 
         running: None,
         signs: (0, 0),
         ending: None,
-        inner,
+        inner: Arc::clone(&inner),
     });
-    talk.run().await;
+    contained(&inner, Box::pin(talk.run())).await;
 }
 
 struct Talk {
     inner: Arc<Inner>,
+    share: Share,
     wire: Wire,
     principal: Principal,
     standing: Standing,
@@ -100,6 +104,7 @@ impl Talk {
     async fn run(&mut self) {
         let stopping = self.inner.stopping.clone();
         let mut rechecks = self.inner.rechecks.subscribe();
+        let mut alarm = self.inner.watchman.alarm.subscribe();
         let mut is_stopping = false;
         loop {
             self.check_standing();
@@ -123,6 +128,9 @@ impl Talk {
                 () = self.mailbox.rung(), if may_add => self.changed(),
                 done = finished(&mut self.running) => self.done(done),
                 () = tokio::time::sleep(Duration::from_millis(next_ms.max(1))) => {}
+                _ = alarm.changed() => if let Some(error) = &*alarm.borrow_and_update() {
+                    self.conversation.notice(self.inner.now(), error);
+                },
                 _ = rechecks.changed() => self.standing.recheck(&self.inner),
                 () = stopping.cancelled(), if !is_stopping => {
                     is_stopping = true;
@@ -192,7 +200,8 @@ impl Talk {
             self.conversation.heard(self.inner.now());
         }
         self.signs = signs;
-        self.conversation.backlog(self.inner.now(), self.wire.queued_bytes());
+        let queued = self.share.report(self.wire.queued_bytes());
+        self.conversation.backlog(self.inner.now(), queued);
     }
 
     /// A session whose key or token is no longer good ends.

@@ -10,7 +10,7 @@ use spandrel_download_protocol::{
 };
 use spandrel_export::SourceError;
 use spandrel_export_engine::{
-    Catalog, Checkpoint, Control, Export, ExportError, Sink, Summary, Work, WorkError,
+    Catalog, Checkpoint, Control, Export, ExportError, Sink, Summary, Work, WorkError, internal,
 };
 use spandrel_jobs::{Principal, Spec, Total};
 
@@ -131,7 +131,7 @@ impl Datasets {
         let export = Export { rows, query, output, workers: self.workers, scratch: std::env::temp_dir() };
         let failed = |e: ExportError| match e {
             ExportError::Source(e) => source_error(&e),
-            _ => ErrorResponse::new(ErrorCode::Internal, "the request could not be planned"),
+            e => internal(&format!("a request could not be planned: {e}")),
         };
         let scan_rows = export.rows_scanned_max().map_err(failed)?;
         let exact = export.rows_exact().map_err(failed)?;

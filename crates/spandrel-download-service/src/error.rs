@@ -6,6 +6,8 @@ use spandrel_download_protocol::{ErrorCode, ErrorResponse};
 use spandrel_export_engine::JobsError;
 use spandrel_http::{GuardConfigError, Problem};
 
+use crate::overload::spread_refusal;
+
 /// A service could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,7 +47,7 @@ impl<E: Into<ErrorResponse>> From<E> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let ErrorResponse { code, message, details, recoverable, retry_after_ms } = self.0;
+        let ErrorResponse { code, message, details, recoverable, retry_after_ms } = spread_refusal(self.0);
         let status = code.http_status().and_then(|s| StatusCode::from_u16(s).ok());
         let status = status.unwrap_or(StatusCode::BAD_REQUEST);
         let mut problem =

@@ -7,6 +7,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::HeaderValue;
 use spandrel_download_protocol::{ErrorCode, JobState};
+use spandrel_export_engine::internal;
 use spandrel_http::{FileFacts, UrlError, UrlSigner, open_file, serve_file};
 use spandrel_jobs::{Job, JobError, PartFile, Principal, Spec};
 
@@ -38,10 +39,9 @@ pub(crate) async fn file(
         modified: file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH),
         file,
         len: part.bytes,
-        sha256: digest(&part.sha256)
-            .ok_or_else(|| Refusal::new(ErrorCode::Internal, "the record has no digest"))?,
+        sha256: digest(&part.sha256).ok_or_else(|| Refusal(internal("a record has no digest")))?,
         content_type: HeaderValue::try_from(content_type)
-            .map_err(|_| Refusal::new(ErrorCode::Internal, "the record has no media type"))?,
+            .map_err(|_| Refusal(internal("a record has no media type")))?,
         file_name: name,
     };
     Ok(serve_file(facts, request.method(), request.headers()))

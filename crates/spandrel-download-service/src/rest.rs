@@ -178,10 +178,10 @@ pub(crate) async fn preview(
     };
     let (request, text) = download_request(&inner, request).await?;
     let closed = |_| Refusal(crate::service::shutting_down());
-    let _slot = inner.previews.acquire().await.map_err(closed)?;
+    let slot = Arc::clone(&inner.previews).acquire_owned().await.map_err(closed)?;
     // Stops the reading when the caller goes away, too.
     let stop = StopOnDrop(Arc::new(Control::new()));
-    let (prepared, head) = {
+    let (prepared, head, slot) = {
         let control = Arc::clone(&stop.0);
         blocking(&inner, move |inner| {
             let resolved = inner.datasets.resolve(&principal, &request)?;
@@ -189,14 +189,18 @@ pub(crate) async fn preview(
             prepared.export.scratch =
                 inner.config.state_dir.join("scratch").join(encode_base64url(&random()?));
             let head = prepared.export.preview(rows, &control).map_err(|e| read_failed(&e))?;
-            Ok((prepared, head))
+            Ok((prepared, head, slot))
         })
         .await?
     };
     let mut total = prepared.total;
     if !total.is_exact {
         let (export, control) = (prepared.export.clone(), Arc::clone(&stop.0));
-        let count = tokio::task::spawn_blocking(move || export.count(&control));
+        // Its place is free when the thread is: a source may give no answer for long.
+        let count = tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            export.count(&control)
+        });
         let limit = Duration::from_millis(inner.config.limits.preview_count_ms_max);
         if let Ok(Ok(counted)) = tokio::time::timeout(limit, count).await {
             total.rows = counted.map_err(|e| read_failed(&e))?;

@@ -13,7 +13,7 @@ use spandrel_http::{GuardFace, METRICS_CONTENT_TYPE, guard_requests, with_reques
 
 use crate::error::Refusal;
 use crate::service::Inner;
-use crate::{files, page, rest, socket};
+use crate::{files, page, panics, rest, socket};
 
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
     let mut router = Router::new()
@@ -39,7 +39,8 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
     };
     router
         .fallback(async || Refusal::new(ErrorCode::NotFound, "there is nothing at this path"))
-        .with_state(inner)
+        .with_state(Arc::clone(&inner))
+        .layer(from_fn_with_state(inner, panics::catch))
         .layer(from_fn(as_problems))
         .layer(from_fn_with_state(Arc::new(face), guard_requests))
         .layer(from_fn(with_request_id))

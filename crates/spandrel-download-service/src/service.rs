@@ -1,7 +1,7 @@
 //! The service: jobs, data sets and connections of one state directory.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,19 +10,22 @@ use spandrel_download::{Ask, Command, Done, World};
 use spandrel_download_protocol::{
     Check, Defaults, DownloadId, DownloadRequest, ErrorCode, ErrorResponse, RequestId, SystemHealth,
 };
-use spandrel_export_engine::{Accepted, JobRequest, Jobs, JobsConfig};
+use spandrel_export_engine::{Accepted, JobRequest, Jobs, JobsConfig, internal, panic_text};
 use spandrel_http::{Guard, GuardConfig, UrlSigner};
 use spandrel_jobs::{JobTable, Now, Principal};
 use spandrel_session::{Freshness, ReplayCache, ReplayLimits, WallMillis};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::datasets::{Datasets, request_key};
+use crate::health::{Watchman, is_short_of_memory};
 use crate::hub::Hub;
 use crate::metrics::Gauges;
+use crate::overload::{Budget, spread_refusal};
 use crate::urls::FileUrls;
-use crate::{ServiceConfig, ServiceError, health, routes, secret};
+use crate::{ServiceConfig, ServiceError, routes, secret};
 
 /// A download server without a listener. Cheap to clone; clones are the same server.
 #[derive(Debug, Clone)]
@@ -37,10 +40,10 @@ pub(crate) struct Inner {
     pub(crate) urls: FileUrls,
     pub(crate) guard: Guard,
     pub(crate) metrics: Gauges,
-    pub(crate) previews: Semaphore,
+    pub(crate) previews: Arc<Semaphore>,
     pub(crate) waits: Semaphore,
     /// Turns for work on blocking threads, so that downloads of files always find one.
-    pub(crate) turns: Semaphore,
+    pub(crate) turns: Arc<Semaphore>,
     pub(crate) connections: AtomicUsize,
     pub(crate) ended: AtomicU64,
     pub(crate) sessions: AtomicU64,
@@ -53,7 +56,8 @@ pub(crate) struct Inner {
     pub(crate) rechecks: watch::Sender<()>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    checks: Mutex<(Option<u64>, Vec<Check>)>,
+    pub(crate) watchman: Watchman,
+    pub(crate) budget: Budget,
 }
 
 impl Service {
@@ -87,6 +91,8 @@ impl Service {
         jobs_config.retention = config.retention;
         jobs_config.free_bytes_min = config.limits.free_bytes_min;
         jobs_config.source_timeout_ms = config.limits.source_timeout_ms;
+        jobs_config.stuck_runs_max = config.limits.stuck_runs_max;
+        jobs_config.clock = Arc::clone(&config.clock);
         let on_change = {
             let hub = Arc::clone(&hub);
             Box::new(move |id| hub.changed(id))
@@ -99,9 +105,9 @@ impl Service {
             urls,
             guard,
             metrics: Gauges::new(),
-            previews: Semaphore::new(config.limits.previews_max.max(1)),
+            previews: Arc::new(Semaphore::new(config.limits.previews_max.max(1))),
             waits: Semaphore::new(config.limits.waits_max),
-            turns: Semaphore::new(config.limits.commands_max.max(1)),
+            turns: Arc::new(Semaphore::new(config.limits.commands_max.max(1))),
             connections: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
             sessions: AtomicU64::new(1),
@@ -118,7 +124,8 @@ impl Service {
             rechecks: watch::Sender::new(()),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            checks: Mutex::default(),
+            watchman: Watchman::new(),
+            budget: Budget::new(config.limits.outbound_bytes_max),
             jobs,
             config,
         })))
@@ -133,6 +140,7 @@ impl Service {
     /// Looks at every data set again (SIGHUP). Blocking.
     pub fn reload(&self) {
         self.0.datasets.reload();
+        self.0.jobs.sources_are_well();
     }
 
     /// Asks again whether what every session was let in for still holds ([`Authenticator::holds`]); those for which it
@@ -193,17 +201,7 @@ impl Inner {
     }
 
     fn checks(&self) -> Vec<Check> {
-        let now_ms = self.now().mono_ms;
-        let fresh = |at: &Option<u64>| at.is_some_and(|at| now_ms.saturating_sub(at) < health::FRESH_MS);
-        {
-            let kept = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-            if fresh(&kept.0) {
-                return kept.1.clone();
-            }
-        }
-        let checks = health::checks(self);
-        *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = (Some(now_ms), checks.clone());
-        checks
+        self.watchman.checks(self)
     }
 
     /// Accepts a request. Blocking.
@@ -226,6 +224,10 @@ impl Inner {
         if self.stopping.is_cancelled() {
             return Err(shutting_down());
         }
+        if is_short_of_memory(&self.checks()) {
+            let message = "the server is short of memory; try again later";
+            return Err(ErrorResponse::new(ErrorCode::Overloaded, message).with_retry_after(60_000));
+        }
         if !has_room {
             let message = "this connection follows as many downloads as it may; detach from some";
             return Err(ErrorResponse::new(ErrorCode::LimitExceeded, message));
@@ -245,10 +247,33 @@ impl Inner {
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<R, ErrorResponse> + Send + 'static,
     ) -> Result<R, ErrorResponse> {
-        let _turn = self.turns.acquire().await.map_err(|_| shutting_down())?;
+        let limit = Duration::from_millis(self.config.limits.command_ms_max);
+        let turn = timeout(limit, Arc::clone(&self.turns).acquire_owned()).await.map_err(|_| {
+            let message = "everything that may be done at once is being done; try again later";
+            ErrorResponse::new(ErrorCode::Overloaded, message).with_retry_after(10_000)
+        })?;
+        let turn = turn.map_err(|_| shutting_down())?;
         let inner = Arc::clone(self);
-        let failed = |_| ErrorResponse::new(ErrorCode::Internal, "the request failed unexpectedly");
-        tokio::task::spawn_blocking(move || work(&inner)).await.map_err(failed)?
+        // The turn is the thread's, not the caller's: whoever goes away leaves the work behind.
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&inner)
+        });
+        match timeout(limit, done).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(failed)) => {
+                self.metrics.panics.inc();
+                Err(match failed.try_into_panic() {
+                    Ok(panic) => internal(panic_text(&*panic)),
+                    Err(cancelled) => internal(&cancelled.to_string()),
+                })
+            }
+            Err(_) => {
+                let message =
+                    "the source or the disk gives no answer; the request may still have been carried out";
+                Err(ErrorResponse::new(ErrorCode::Timeout, message).with_retry_after(10_000))
+            }
+        }
     }
 
     /// Carries out a command of a connection.
@@ -257,7 +282,7 @@ impl Inner {
         principal: Principal,
         command: Command,
     ) -> Result<Done, ErrorResponse> {
-        self.blocking(move |inner| inner.carry_out(&principal, &command)).await
+        self.blocking(move |inner| inner.carry_out(&principal, &command)).await.map_err(spread_refusal)
     }
 
     /// Blocking.
@@ -305,8 +330,7 @@ pub(crate) fn new_id() -> Result<DownloadId, ErrorResponse> {
 
 pub(crate) fn random() -> Result<[u8; 16], ErrorResponse> {
     let mut bytes = [0; 16];
-    let failed = |_| ErrorResponse::new(ErrorCode::Internal, "the system has no random numbers");
-    getrandom::fill(&mut bytes).map_err(failed)?;
+    getrandom::fill(&mut bytes).map_err(|e| internal(&format!("no random numbers: {e}")))?;
     Ok(bytes)
 }
 

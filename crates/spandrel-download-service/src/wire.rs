@@ -48,8 +48,12 @@ impl Wire {
         Self { conn, layers, form, is_hello_due: true, spill: VecDeque::new(), spill_bytes: 0 }
     }
 
-    /// The text in a frame, unsealed and inflated.
+    /// The text in a frame, unsealed and inflated. A line of a parent that is no text is a message nobody can read, and
+    /// answered as such.
     pub(crate) fn open<'f>(&mut self, frame: &'f Frame) -> Result<Cow<'f, str>, Close> {
+        if self.form == Form::Pairs {
+            return Ok(Cow::Borrowed(frame.as_text().unwrap_or_default()));
+        }
         self.layers.inbound(frame).map_err(|error| error.close())
     }
 

@@ -15,7 +15,7 @@ use spandrel_session::{
 };
 
 use crate::pair::read_pair;
-use crate::{Pings, SessionConfig, Urls, auth, view};
+use crate::{Pings, SessionConfig, Urls, auth, spread, view};
 
 /// Refusals are counted over this long.
 const REFUSAL_WINDOW_MS: u64 = 60_000;
@@ -250,7 +250,9 @@ impl Conversation {
             Ok(message) => match self.rate.take(at(now)) {
                 Err(wait_ms) => {
                     let error = ErrorResponse::new(ErrorCode::RateLimited, "too many messages; slow down");
-                    let error = error.with_retry_after(wait_ms);
+                    // Not before it helps.
+                    let later_ms = spread(wait_ms, self.config.session) / 3;
+                    let error = error.with_retry_after(wait_ms.saturating_add(later_ms));
                     self.send(now, ServerEvent::SystemError, &message.request_id, &error);
                     return None;
                 }
@@ -409,7 +411,7 @@ impl Conversation {
         }
         let error =
             ErrorResponse::new(ErrorCode::ShuttingDown, "the server is stopping; connect again later");
-        self.notice(now, &error.with_retry_after(1_000));
+        self.notice(now, &error.with_retry_after(spread(1_000, self.config.session)));
         self.close(CloseCode::GOING_AWAY, "the server is stopping");
     }
 

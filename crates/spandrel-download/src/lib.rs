@@ -40,6 +40,7 @@ mod conversation;
 #[doc(hidden)]
 pub mod fuzz;
 mod pair;
+mod spread;
 #[cfg(test)]
 mod tests;
 pub mod view;
@@ -47,4 +48,5 @@ pub mod view;
 pub use config::{Limits, Pings, SessionConfig};
 pub use conversation::{Ask, Command, Conversation, Done, Output, Question, World};
 pub use pair::{PAIR_BYTES_MAX, pair_of, read_pair};
+pub use spread::spread;
 pub use view::{FileUrl, Urls};

@@ -3,28 +3,37 @@
 //! Layout under the state directory: `jobs/<id>/record.json`, `parts.jsonl`, `checkpoint.json`, the parts
 //! (`.tmp` while they are written) and `scratch/`. One process at a time, held by a lock on `lock`.
 
+mod clock;
+mod condition;
 mod error;
 mod run;
+mod running;
 mod sink;
-mod space;
 mod store;
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use spandrel_jobs::{
     DownloadId, JobError, JobTable, Limits, NewJob, Now, Output, Principal, RequestId, Retention, Spec,
 };
 
+pub use self::clock::{Clock, SystemClock};
+pub use self::condition::Condition;
+use self::condition::SourceFailures;
 pub use self::error::JobsError;
-use self::run::Running;
 pub use self::run::{Catalog, Work, WorkError};
+use self::running::{Ended, Running};
 use self::store::Store;
+use crate::disk::Disk;
 
 /// Progress of running jobs is looked at this often, in milliseconds.
 const SAMPLE_MS: u64 = 100;
@@ -43,10 +52,18 @@ pub struct JobsConfig {
     pub limits: Limits,
     /// How long things are kept.
     pub retention: Retention,
-    /// New jobs are refused when fewer bytes are free. Default: the smaller of 5 % of the disk and 512 MiB.
+    /// New jobs are refused when fewer bytes are free, and running ones give way below half of it. Default: the
+    /// smaller of 5 % of the disk and 512 MiB.
     pub free_bytes_min: Option<u64>,
     /// A run that neither reads nor writes for this long fails, in milliseconds. Default 300,000.
     pub source_timeout_ms: u64,
+    /// Runs whose source blocks and whose threads were given up: each keeps up to one thread per worker and two
+    /// more until the source answers. Default 16. At the bound new jobs are refused, and a run that blocks keeps its
+    /// slot.
+    pub stuck_runs_max: usize,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    pub(crate) disk: Disk,
 }
 
 impl JobsConfig {
@@ -58,6 +75,9 @@ impl JobsConfig {
             retention: Retention::default(),
             free_bytes_min: None,
             source_timeout_ms: 300_000,
+            stuck_runs_max: 16,
+            clock: Arc::new(SystemClock::default()),
+            disk: Disk::default(),
         }
     }
 }
@@ -105,7 +125,10 @@ pub(crate) struct Inner {
     settled: Condvar,
     /// The scheduler has something to look at.
     wake: Condvar,
-    origin: Instant,
+    /// Threads that count rows.
+    counts: AtomicUsize,
+    /// Bugs that runs came to.
+    panics: AtomicU64,
 }
 
 impl std::fmt::Debug for Inner {
@@ -118,8 +141,13 @@ struct Shared {
     table: JobTable,
     running: HashMap<DownloadId, Arc<Running>>,
     threads: usize,
+    /// Runs that were given up and whose threads have not come back.
+    stuck: usize,
+    sources: SourceFailures,
     is_closed: bool,
+    /// The last write failed. New jobs are refused until a probe succeeds.
     is_storage_failing: bool,
+    probed_ms: Option<u64>,
     /// Records that could not be written; tried again until they are.
     unsaved: BTreeSet<DownloadId>,
     retry_saving_ms: u64,
@@ -131,13 +159,13 @@ impl Jobs {
     /// # Errors
     /// [`JobsError::Locked`] when another process uses the directory, [`JobsError::Storage`] when it cannot be
     /// read or written.
-    #[expect(clippy::disallowed_methods, reason = "the driver owns the clock")]
     pub fn open(
-        config: JobsConfig,
+        mut config: JobsConfig,
         catalog: Arc<dyn Catalog>,
         on_change: OnChange,
     ) -> Result<Self, JobsError> {
-        let (store, mut records) = Store::open(&config.state_dir)?;
+        config.disk = config.disk.watching(&config.state_dir, config.free_bytes_min);
+        let (store, mut records) = Store::open(&config.state_dir, config.disk.clone())?;
         records.sort_by_key(|record| (record.created_ms, record.id));
         let inner = Arc::new(Inner {
             store,
@@ -147,15 +175,19 @@ impl Jobs {
                 table: JobTable::new(config.limits, config.retention),
                 running: HashMap::new(),
                 threads: 0,
+                stuck: 0,
+                sources: SourceFailures::default(),
                 is_closed: false,
                 is_storage_failing: false,
+                probed_ms: None,
                 unsaved: BTreeSet::new(),
                 retry_saving_ms: 0,
             }),
             config,
             settled: Condvar::new(),
             wake: Condvar::new(),
-            origin: Instant::now(),
+            counts: AtomicUsize::new(0),
+            panics: AtomicU64::new(0),
         });
         inner.change(|table, now| records.into_iter().for_each(|record| table.restore(now, record)));
         let scheduler = {
@@ -169,12 +201,12 @@ impl Jobs {
     /// Accepts a job, or finds the one that the same request made before. The job is durable when this returns.
     ///
     /// # Errors
-    /// [`JobsError::Refused`] with the reason of the table, [`JobsError::DiskFull`], [`JobsError::ShuttingDown`],
-    /// [`JobsError::Storage`] when the record could not be written.
+    /// [`JobsError::Refused`] with the reason of the table, [`JobsError::DiskFull`], [`JobsError::DiskFailing`],
+    /// [`JobsError::Stuck`], [`JobsError::ShuttingDown`], [`JobsError::Storage`] when the record could not be written.
     pub fn create(&self, id: DownloadId, request: JobRequest) -> Result<Accepted, JobsError> {
         let inner = &self.inner;
         let JobRequest { principal, request_id, spec, total } = request;
-        let has_space = inner.check_space();
+        let can_begin = inner.can_begin();
         let mut shared = inner.lock();
         let work = loop {
             match shared.table.find(&principal, &request_id, &spec.request_key) {
@@ -187,10 +219,10 @@ impl Jobs {
                 Ok(None) if shared.is_closed => return Err(JobsError::ShuttingDown),
                 Ok(None) => {}
             }
-            has_space?;
+            can_begin?;
             let now = inner.now();
             shared.table.create(now, NewJob { id, principal, request_id, spec, total })?;
-            break shared.take_work(now);
+            break shared.take_work(now, &inner.config.disk);
         };
         drop(shared);
         // Writes the record; a failure takes the job out again.
@@ -252,14 +284,47 @@ impl Jobs {
         Some(self.inner.store.part_path(record, part.index))
     }
 
-    /// Why the store should worry, if it should: too little space, or a write that failed.
-    pub fn storage_warning(&self) -> Option<String> {
-        if self.inner.check_space().is_err() {
-            return Some("free disk space is below the reserve".into());
-        }
+    /// How the disk under the state directory is.
+    pub fn storage(&self) -> Condition {
+        // Not under the lock: a disk may take its time.
+        let disk = &self.inner.config.disk;
+        let (is_full, has_reserve) = (disk.is_nearly_full(), disk.has_reserve());
         let shared = self.inner.lock();
-        let is_behind = shared.is_storage_failing || !shared.unsaved.is_empty();
-        is_behind.then(|| "a record could not be written".into())
+        if shared.is_storage_failing {
+            return Condition::Failing("the state directory cannot be written".into());
+        }
+        if is_full {
+            return Condition::Failing("the disk is full".into());
+        }
+        if !has_reserve {
+            return Condition::Worrying("free disk space is below the reserve".into());
+        }
+        match shared.unsaved.is_empty() {
+            true => Condition::Well,
+            false => Condition::Worrying("a record could not be written yet".into()),
+        }
+    }
+
+    /// The data sets that give trouble. Empty: all is well.
+    pub fn sources(&self) -> Vec<(String, Condition)> {
+        let now = self.inner.now();
+        let shared = self.inner.lock();
+        shared.sources.conditions(self.inner.config.limits.retries_max, now.mono_ms)
+    }
+
+    /// Forgets failures of sources: they were looked at and are well.
+    pub fn sources_are_well(&self) {
+        self.inner.lock().sources.clear();
+    }
+
+    /// Runs whose source blocks and whose threads were given up; see [`JobsConfig::stuck_runs_max`].
+    pub fn stuck_len(&self) -> usize {
+        self.inner.lock().stuck
+    }
+
+    /// Bugs that runs came to so far, each told as `INTERNAL` and logged.
+    pub fn panics(&self) -> u64 {
+        self.inner.panics.load(Ordering::Relaxed)
     }
 
     /// The time as the jobs see it.
@@ -284,6 +349,11 @@ impl Jobs {
         if let Some(scheduler) = scheduler {
             let _ = scheduler.join();
         }
+        // The last chance to say on disk what clients were told.
+        let unsaved: Vec<DownloadId> = inner.lock().unsaved.iter().copied().collect();
+        for id in unsaved {
+            inner.persist(id);
+        }
         if !waited.timed_out() {
             inner.store.release();
         }
@@ -302,11 +372,8 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the driver owns the clock")]
     fn now(&self) -> Now {
-        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Now { mono_ms: ms(self.origin.elapsed()), wall_ms: ms(wall) }
+        self.config.clock.now()
     }
 
     /// One step of the table and the work that follows from it.
@@ -314,7 +381,7 @@ impl Inner {
         let now = self.now();
         let mut shared = self.lock();
         let result = step(&mut shared.table, now);
-        let work = shared.take_work(now);
+        let work = shared.take_work(now, &self.config.disk);
         drop(shared);
         self.carry_out(work);
         result
@@ -335,7 +402,7 @@ impl Inner {
                         true => shared.table.stored(now, id),
                         false => shared.table.not_stored(id),
                     }
-                    work.extend(shared.take_work(now));
+                    work.extend(shared.take_work(now, &self.config.disk));
                     self.settled.notify_all();
                 }
                 Output::Start(id) => self.start(id),
@@ -344,7 +411,10 @@ impl Inner {
                     (self.on_change)(id);
                     self.settled.notify_all();
                 }
-                Output::DeleteFiles(id) => self.store.delete_files(id),
+                Output::DeleteFiles(id) => {
+                    self.store.delete_files(id);
+                    self.config.disk.cleared();
+                }
                 Output::Forget(id) => {
                     self.store.forget(id);
                     (self.on_change)(id);
@@ -372,10 +442,35 @@ impl Inner {
         written.is_ok()
     }
 
-    fn check_space(&self) -> Result<(), JobsError> {
-        let Some(space) = space::of(&self.config.state_dir) else { return Ok(()) };
-        let reserve = self.config.free_bytes_min.unwrap_or_else(|| space::reserve(space.total_bytes));
-        if space.free_bytes < reserve { Err(JobsError::DiskFull) } else { Ok(()) }
+    /// Whether anything new may begin.
+    fn can_begin(&self) -> Result<(), JobsError> {
+        if !self.config.disk.has_reserve() {
+            return Err(JobsError::DiskFull);
+        }
+        self.probe();
+        let shared = self.lock();
+        if shared.is_storage_failing {
+            return Err(JobsError::DiskFailing);
+        }
+        if shared.stuck >= self.config.stuck_runs_max { Err(JobsError::Stuck) } else { Ok(()) }
+    }
+
+    /// Looks whether a disk that failed works again; once a while, for a dying disk takes its time to say no.
+    fn probe(&self) {
+        let now_ms = self.now().mono_ms;
+        let mut shared = self.lock();
+        let is_due =
+            shared.probed_ms.is_none_or(|last| now_ms.saturating_sub(last) >= RETRY_SAVING_MS);
+        if !shared.is_storage_failing || !is_due {
+            return;
+        }
+        shared.probed_ms = Some(now_ms);
+        drop(shared);
+        let is_well = self.store.probe().is_ok();
+        if is_well {
+            self.lock().is_storage_failing = false;
+            tracing::info!("the state directory can be written again");
+        }
     }
 
     /// The scheduler's thread: progress, retries, retention.
@@ -383,10 +478,10 @@ impl Inner {
         let mut shared = self.lock();
         while !shared.is_closed {
             let now = self.now();
-            let counts = shared.sample(now, &self.config);
+            let (counts, given_up) = shared.sample(now, &self.config);
             let unsaved = shared.retry_saving(now);
             shared.table.tick(now);
-            let work = shared.take_work(now);
+            let work = shared.take_work(now, &self.config.disk);
             let is_idle = shared.running.is_empty();
             let wait_ms = shared.table.next_tick_ms(now).unwrap_or(SLEEP_MAX_MS).clamp(1, SLEEP_MAX_MS);
             let wait_ms = if is_idle { wait_ms } else { wait_ms.min(SAMPLE_MS) };
@@ -399,6 +494,11 @@ impl Inner {
             for (id, running) in counts {
                 self.count(id, running);
             }
+            for (id, ended) in given_up {
+                tracing::error!(job = %id, "a source blocks; its thread is given up");
+                self.over(id, ended);
+            }
+            self.probe();
             shared = self.lock();
             if !shared.is_closed && shared.running.is_empty() == is_idle {
                 let wait = Duration::from_millis(wait_ms);
@@ -426,12 +526,12 @@ impl Shared {
 
     /// Takes the table's work. Handles of runs are made and stopped here, under the lock, so that a stop
     /// never comes before the start it belongs to.
-    fn take_work(&mut self, now: Now) -> Vec<Output> {
+    fn take_work(&mut self, now: Now, disk: &Disk) -> Vec<Output> {
         let mut work = Vec::new();
         while let Some(output) = self.table.poll() {
             match output {
                 Output::Start(id) => {
-                    self.running.insert(id, Arc::new(Running::new(now.mono_ms)));
+                    self.running.insert(id, Arc::new(Running::new(now.mono_ms, disk)));
                     self.threads += 1;
                 }
                 Output::Stop(id) => {
@@ -446,17 +546,30 @@ impl Shared {
         work
     }
 
-    /// Tells the table how far the runs are; returns those whose rows should be counted now.
-    fn sample(&mut self, now: Now, config: &JobsConfig) -> Vec<(DownloadId, Arc<Running>)> {
-        let mut counts = Vec::new();
+    /// Tells the table how far the runs are; returns those whose rows should be counted now, and those whose threads
+    /// were given up.
+    #[expect(clippy::type_complexity, reason = "two lists of two")]
+    fn sample(
+        &mut self,
+        now: Now,
+        config: &JobsConfig,
+    ) -> (Vec<(DownloadId, Arc<Running>)>, Vec<(DownloadId, Ended)>) {
+        let (mut counts, mut given_up) = (Vec::new(), Vec::new());
         for (id, running) in &self.running {
             running.report(&mut self.table, now, *id);
+            if self.stuck < config.stuck_runs_max
+                && let Some(ended) = running.give_up(now)
+            {
+                self.stuck += 1;
+                given_up.push((*id, ended));
+                continue;
+            }
             let Some(job) = self.table.job(*id) else { continue };
             running.watch(now, job.record(), config.source_timeout_ms);
             if !job.record().total.is_exact && running.wants_count(now) {
                 counts.push((*id, Arc::clone(running)));
             }
         }
-        counts
+        (counts, given_up)
     }
 }

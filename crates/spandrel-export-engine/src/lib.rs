@@ -57,7 +57,9 @@
 //! Reading order: `run` (the call), `plan` (stream or sort), `pipeline` (who makes which chunk when), `emit` (parts and
 //! checkpoints), `sort`, then `jobs`.
 
+mod disk;
 mod emit;
+mod incident;
 mod jobs;
 mod pace;
 mod pipeline;
@@ -65,6 +67,11 @@ mod plan;
 mod preview;
 mod run;
 mod sort;
+mod space;
 
-pub use jobs::{Accepted, Catalog, JobRequest, Jobs, JobsConfig, JobsError, OnChange, Work, WorkError};
+pub use incident::{internal, panic_text};
+pub use jobs::{
+    Accepted, Catalog, Clock, Condition, JobRequest, Jobs, JobsConfig, JobsError, OnChange, SystemClock, Work,
+    WorkError,
+};
 pub use run::{Checkpoint, Control, Export, ExportError, Part, Preview, Sink, Summary};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use spandrel_download_protocol::{Column, Format, Output, Query, Schema};
 use spandrel_export::{Batches, Read, RowWriter, Rows, SourceError, Unit, time_extent};
 
+use crate::disk::Disk;
 use crate::emit::{Emitter, Place};
 use crate::pace::Pace;
 use crate::pipeline::{Ended, Feed, Item, Pipeline};
@@ -124,12 +125,22 @@ pub struct Control {
     rows: AtomicU64,
     scanned: AtomicU64,
     bytes: AtomicU64,
+    disk: Disk,
 }
 
 impl Control {
     /// A control that was not stopped.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sort runs go to `disk`.
+    pub(crate) fn on(disk: Disk) -> Self {
+        Self { disk, ..Self::default() }
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Asks the export to end with [`ExportError::Stopped`]; its threads and files are free within 100 ms.

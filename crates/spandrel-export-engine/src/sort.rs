@@ -15,11 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use spandrel_download_protocol::{Column, Format, Schema};
 use spandrel_export::{Join, KeyWriter, Read, RowWriter, Text, Unit};
 
+use crate::disk::Disk;
 use crate::pipeline::{Feed, Item};
 use crate::run::{Control, Export, ExportError};
 
 /// Keys and text of all workers together before a run goes to disk.
-const RUN_BYTES: usize = 20 << 20;
+const RUN_BYTES: usize = if cfg!(test) { 64 << 10 } else { 20 << 20 };
 /// Runs merged at once; more are merged in passes. Each holds one read buffer.
 const FAN_IN: usize = 96;
 const READ_BUFFER: usize = 64 << 10;
@@ -40,7 +41,7 @@ pub(crate) fn sort(
     units: &[Unit],
     control: &Control,
 ) -> Result<Sorted, ExportError> {
-    let scratch = Arc::new(Scratch::new(&export.scratch));
+    let scratch = Arc::new(Scratch::new(&export.scratch, control.disk().clone()));
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let workers = export.workers.clamp(1, units.len().max(1));
     let results = Mutex::new(Vec::new());
@@ -276,24 +277,27 @@ fn narrow(n: usize) -> u32 {
 /// Folder of run files; removes what is left in it.
 #[derive(Debug)]
 struct Scratch {
+    disk: Disk,
     folder: PathBuf,
     next: AtomicU64,
 }
 
 impl Scratch {
-    fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), next: AtomicU64::new(0) }
+    fn new(folder: &Path, disk: Disk) -> Self {
+        Self { disk, folder: folder.to_owned(), next: AtomicU64::new(0) }
     }
 
     fn write(
         self: &Arc<Self>,
-        fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+        fill: impl FnOnce(&mut BufWriter<Watched>) -> io::Result<()>,
     ) -> Result<RunFile, ExportError> {
         let write = || {
-            std::fs::create_dir_all(&self.folder)?;
+            self.disk.room()?;
+            self.disk.create_dirs(&self.folder)?;
             let path = self.folder.join(format!("run-{}", self.next.fetch_add(1, Atomic::Relaxed)));
             let file = RunFile { path, _scratch: Arc::clone(self) };
-            let mut out = BufWriter::with_capacity(256 << 10, File::create(&file.path)?);
+            let out = Watched { file: self.disk.create(&file.path)?, disk: self.disk.clone() };
+            let mut out = BufWriter::with_capacity(256 << 10, out);
             fill(&mut out)?;
             out.flush()?;
             Ok(file)
@@ -306,6 +310,24 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // Only succeeds when empty, which it is once every run file is gone; a foreign file keeps it.
         let _ = std::fs::remove_dir(&self.folder);
+    }
+}
+
+/// A file whose every write looks at the space first.
+struct Watched {
+    file: File,
+    disk: Disk,
+}
+
+impl io::Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.room()?;
+        self.disk.write(&mut self.file, bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

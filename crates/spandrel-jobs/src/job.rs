@@ -14,7 +14,11 @@ pub struct Job {
     pub(crate) retries: u32,
     pub(crate) retry_rows: u64,
     pub(crate) retry_at_ms: Option<u64>,
+    /// On the monotonic clock, like all that something waits for.
     pub(crate) retain_until_ms: Option<u64>,
+    /// When this process took the job, on the monotonic clock, and how old it was then.
+    taken_ms: u64,
+    age_ms: u64,
     pub(crate) meter: Meter,
     pub(crate) shown: u16,
 }
@@ -61,8 +65,10 @@ pub struct Progress {
 }
 
 impl Job {
-    pub(crate) fn new(record: Record, is_stored: bool) -> Self {
+    pub(crate) fn new(now: Now, record: Record, is_stored: bool) -> Self {
         let mut job = Self {
+            taken_ms: now.mono_ms,
+            age_ms: now.wall_ms.saturating_sub(record.created_ms),
             record,
             run: Run::Idle,
             wish: Wish::Nothing,
@@ -137,7 +143,7 @@ impl Job {
             self.meter.stop();
         }
         if state.is_final() && state != JobState::Expired {
-            self.record.elapsed_ms = now.wall_ms.saturating_sub(self.record.created_ms);
+            self.record.elapsed_ms = self.age_ms.saturating_add(now.mono_ms.saturating_sub(self.taken_ms));
         }
         self.show();
     }

@@ -38,7 +38,8 @@ impl Default for Limits {
     }
 }
 
-/// How long files and records are kept, in milliseconds of wall time.
+/// How long files and records are kept, in milliseconds that pass while a process runs, and by the stamps of the
+/// records between two processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
@@ -59,8 +60,8 @@ impl Default for Retention {
 /// The time of a step: two clocks that must not be mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {
-    /// Milliseconds on a clock that never jumps; the zero point means nothing. Drives speed and retries.
+    /// Milliseconds on a clock that never jumps; the zero point means nothing. Drives speed, retries and retention.
     pub mono_ms: u64,
-    /// Milliseconds since 1970. Drives stamps and retention.
+    /// Milliseconds since 1970. Drives stamps only: it may jump.
     pub wall_ms: u64,
 }

@@ -110,7 +110,7 @@ impl JobTable {
             self.out.push_back(Output::Persist(id));
         }
         let is_void = matches!(record.state, JobState::Failed | JobState::Cancelled | JobState::Expired);
-        self.insert(Job::new(record, true));
+        self.insert(Job::new(now, record, true));
         self.retain(now, id);
         if is_void {
             // The process may have ended between the record and the files.
@@ -161,6 +161,7 @@ impl JobTable {
         let id = new.id;
         self.storing_len += 1;
         self.insert(Job::new(
+            now,
             Record {
                 id,
                 principal: new.principal,
@@ -385,7 +386,7 @@ impl JobTable {
                 self.out.push_back(Output::Start(id));
             }
         }
-        while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now.wall_ms) {
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now.mono_ms) {
             self.deadlines.pop_first();
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.retain_until_ms = None;
@@ -401,7 +402,7 @@ impl JobTable {
     /// Milliseconds until [`tick`](Self::tick) has something to do.
     pub fn next_tick_ms(&self, now: Now) -> Option<u64> {
         let retry = self.retries.first().map(|(at, _)| at.saturating_sub(now.mono_ms));
-        let end = self.deadlines.first().map(|(at, _)| at.saturating_sub(now.wall_ms));
+        let end = self.deadlines.first().map(|(at, _)| at.saturating_sub(now.mono_ms));
         retry.into_iter().chain(end).min()
     }
 

@@ -238,7 +238,7 @@ fn a_job_waiting_for_a_retry_pauses_at_once() {
 }
 
 #[test]
-fn files_then_records_are_dropped_by_wall_time() {
+fn files_then_records_are_dropped_in_time() {
     let retention = Retention { file_ttl_ms: 1_000, record_ttl_ms: 500, paused_ttl_ms: 100 };
     let mut table = JobTable::new(Limits::default(), retention);
     let me = Principal::anonymous();
@@ -382,6 +382,128 @@ fn lists_are_newest_first_and_paged() {
     assert_eq!(seen, [7, 6, 5, 3, 2, 1].map(id));
     assert_eq!(table.list(&me, Some(JobState::Generating), None, 9).ids, [id(1)]);
     assert_eq!(Cursor::parse("nonsense"), None);
+}
+
+/// The wall clock is at `wall` when `mono` milliseconds have passed.
+fn skewed(mono: u64, wall: u64) -> Now {
+    Now { mono_ms: mono, wall_ms: wall }
+}
+
+const HOUR: u64 = 3_600_000;
+const TEN_YEARS: u64 = 10 * 365 * 24 * HOUR;
+
+#[test]
+fn a_wall_clock_that_jumps_expires_nothing_early_or_never() {
+    for (name, wall) in [
+        ("an hour on", START + HOUR),
+        ("an hour back", START - HOUR),
+        ("ten years on", START + TEN_YEARS),
+        ("ten years back", START - TEN_YEARS),
+        ("back to 1970", 0),
+    ] {
+        let (mut table, _) = running();
+        table.progress(skewed(500, wall + 500), id(1), 500, 500, 5);
+        table.finished(skewed(1_000, wall + 1_000), id(1), 1_000);
+        let record = table.job(id(1)).unwrap().record();
+        assert_eq!((record.state, record.elapsed_ms), (JobState::Completed, 1_000), "{name}");
+        drain(&mut table);
+        // And once more, the other way round, while the files wait.
+        let before = 1_000 + 24 * HOUR - 1;
+        table.tick(skewed(before, START + TEN_YEARS));
+        table.tick(skewed(before, 0));
+        assert_eq!(drain(&mut table), [], "{name}: not early");
+        table.tick(skewed(before + 1, 0));
+        assert_eq!(table.job(id(1)).unwrap().state(), JobState::Expired, "{name}: in time");
+    }
+}
+
+#[test]
+fn a_new_process_counts_on_by_the_stamps_and_within_the_retention() {
+    for (name, wall, left) in [
+        ("an hour later", START + HOUR, 23 * HOUR),
+        ("a day later", START + 25 * HOUR, 0),
+        ("by a clock that went back ten years", START - TEN_YEARS, 24 * HOUR),
+    ] {
+        let (mut table, _) = running();
+        table.finished(at(0), id(1), 1_000);
+        let record = table.job(id(1)).unwrap().record().clone();
+        let mut next = JobTable::new(Limits::default(), Retention::default());
+        next.restore(skewed(7, wall), record);
+        assert_eq!(next.next_tick_ms(skewed(7, wall)), Some(left), "{name}");
+    }
+}
+
+#[test]
+fn elapsed_time_covers_the_processes_before() {
+    let (table, _) = running();
+    let record = table.job(id(1)).unwrap().record().clone();
+    let mut next = JobTable::new(Limits::default(), Retention::default());
+    next.restore(skewed(5, START + 9_000), record);
+    next.finished(skewed(1_005, START + TEN_YEARS), id(1), 1_000);
+    assert_eq!(next.job(id(1)).unwrap().record().elapsed_ms, 10_000);
+}
+
+proptest! {
+    /// However many jobs others pile up, nobody is served twice while one who waits is not served at all.
+    #[test]
+    fn prop_no_principal_waits_for_more_than_a_round(burst in proptest::collection::vec(1_usize..30, 2..6)) {
+        let mut table = JobTable::new(limits(1, 1, 1_000), Retention::default());
+        let name = |p: usize| Principal::new(&format!("p{p}"));
+        // Holds the slot while the others come.
+        table.create(at(0), new_job(255, &Principal::new("first"), exact(1))).unwrap();
+        table.stored(at(0), id(255));
+        let mut owners = BTreeMap::new();
+        for (p, jobs) in burst.iter().enumerate() {
+            for _ in 0..*jobs {
+                let n = u8::try_from(owners.len()).unwrap();
+                table.create(at(0), new_job(n, &name(p), exact(1))).unwrap();
+                table.stored(at(0), id(n));
+                owners.insert(id(n), p);
+            }
+        }
+        drain(&mut table);
+        let mut left = burst.clone();
+        let mut served_since = vec![BTreeMap::<usize, usize>::new(); burst.len()];
+        table.finished(at(1), id(255), 1);
+        for _ in 0..owners.len() {
+            let started: Vec<_> = drain(&mut table).into_iter()
+                .filter_map(|out| match out { Output::Start(id) => Some(id), _ => None }).collect();
+            prop_assert_eq!(started.len(), 1, "one slot, and somebody waits");
+            let p = owners[&started[0]];
+            left[p] -= 1;
+            for (q, served) in served_since.iter_mut().enumerate().filter(|(q, _)| *q != p && left[*q] > 0) {
+                let times = served.entry(p).or_default();
+                *times += 1;
+                prop_assert!(*times <= 1, "p{} was served twice while p{} waited", p, q);
+            }
+            served_since[p].clear();
+            table.finished(at(1), started[0], 1);
+        }
+        prop_assert!(left.iter().all(|n| *n == 0));
+    }
+
+    /// Whatever the wall clock does, nothing is dropped before its time has passed, and nothing is kept longer.
+    #[test]
+    fn prop_retention_follows_time_that_passed(walls in proptest::collection::vec(0_u64..(START * 2), 1..40)) {
+        let retention = Retention { file_ttl_ms: 10_000, record_ttl_ms: 5_000, paused_ttl_ms: 100 };
+        let mut table = JobTable::new(Limits::default(), retention);
+        let me = Principal::anonymous();
+        let wall = |n: u64| walls[usize::try_from(n).unwrap() % walls.len()];
+        table.create(skewed(0, wall(0)), new_job(1, &me, exact(1))).unwrap();
+        table.stored(skewed(0, wall(1)), id(1));
+        table.finished(skewed(0, wall(2)), id(1), 1);
+        for n in 0..160 {
+            let mono = n * 100;
+            table.tick(skewed(mono, wall(n)));
+            let state = table.job(id(1)).map(Job::state);
+            let want = match mono {
+                0..10_000 => Some(JobState::Completed),
+                10_000..15_000 => Some(JobState::Expired),
+                _ => None,
+            };
+            prop_assert_eq!(state, want, "after {} ms", mono);
+        }
+    }
 }
 
 /// What a client or the machinery may do to a table.

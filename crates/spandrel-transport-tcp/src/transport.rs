@@ -114,7 +114,7 @@ impl TcpTransport {
     }
 
     /// Runs the listening side's handshake, that of TLS included, on a stream just accepted, within
-    /// [`handshake_ms`](Limits::handshake_ms).
+    /// [`handshake_ms`](Limits::handshake_ms). A TCP socket wants `TCP_NODELAY` set before; a [`Door`] does it.
     ///
     /// # Errors
     ///

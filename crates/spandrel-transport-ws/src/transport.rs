@@ -92,6 +92,7 @@ impl WsTransport {
     }
 
     /// Runs the server's handshake, that of TLS included, on a stream just accepted, within the deadline.
+    /// A TCP socket wants `TCP_NODELAY` set before; a [`Door`] does it.
     ///
     /// # Errors
     ///

@@ -261,7 +261,7 @@ async fn a_changed_byte_on_the_way_is_noticed() {
     let folder = tempfile::tempdir().expect("a folder");
     let flipping = Proxy::start(server.address(), Fault::FlipAt(200_000)).await;
     let out = get(&flipping.url(), &["-o", "january.csv"], folder.path());
-    assert_eq!(out.status.code(), Some(5), "{}", said(&out));
+    assert_eq!(out.status.code(), Some(8), "{}", said(&out));
     assert!(said(&out).contains("sha-256"), "{}", said(&out));
     assert_eq!(names(folder.path()), Vec::<String>::new(), "nothing wrong is kept");
 }

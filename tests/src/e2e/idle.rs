@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::json;
+use spandrel_transport::{BoxStream, TlsClient};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -16,12 +17,18 @@ use super::{is_long, turn};
 const MIB: u64 = 1024;
 /// Resident memory of one idle connection.
 const EACH_MAX_KIB: u64 = 20;
+/// Of one over TLS.
+const EACH_TLS_MAX_KIB: u64 = 48;
 /// What may remain when all have left.
 const REST_MAX_KIB: u64 = 16 * MIB;
 
 /// One connection that asks nothing and answers pings, until it is aborted.
-async fn hold(address: SocketAddr, ready: mpsc::Sender<()>) -> Option<()> {
-    let mut stream = TcpStream::connect(address).await.ok()?;
+async fn hold(address: SocketAddr, tls: Option<TlsClient>, ready: mpsc::Sender<()>) -> Option<()> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let mut stream: BoxStream = match tls {
+        Some(tls) => tls.connect(stream, "localhost").await.ok()?,
+        None => Box::new(stream),
+    };
     let head = format!(
         "GET /v1/ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
@@ -50,16 +57,38 @@ async fn hold(address: SocketAddr, ready: mpsc::Sender<()>) -> Option<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_cheap_and_leave_nothing_behind() {
     let _turn = turn().await;
+    let server = Server::of_flights(json!({}));
+    idle(&server, None, EACH_MAX_KIB).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_over_tls_are_cheap_and_leave_nothing_behind() {
+    let _turn = turn().await;
+    let server = Server::of_flights(json!({ "tls": { "selfSigned": true } }));
+    let log = server.log();
+    let pin = log.split("fingerprint=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let pin = pin.and_then(|text| text.parse().ok()).expect("the log tells the fingerprint");
+    let tls = TlsClient::with_fingerprint(pin).expect("a client");
+    idle(&server, Some(tls), EACH_TLS_MAX_KIB).await;
+}
+
+async fn idle(server: &Server, tls: Option<TlsClient>, max_kib: u64) {
     let count: usize = if is_long() { 9_900 } else { 1_000 };
-    let server = Server::of_flights(json!({ "limits": { "maxConnections": 10_000 } }));
-    // What the first connection, the first export and the first reader bring with them is there before.
-    server.ws().await.export(&super::data::flights()).await;
-    let before = server.rss_kib();
+    let (ready, mut arrived) = mpsc::channel(64);
+    // What the first connections bring with them is there before.
+    let mut first = JoinSet::new();
+    for _ in 0..200 {
+        first.spawn(hold(server.address(), tls.clone(), ready.clone()));
+    }
+    for _ in 0..200 {
+        arrived.recv().await.expect("every connection is greeted");
+    }
+    first.shutdown().await;
+    let before = rest_kib(server, tls.as_ref()).await;
 
     let mut held = JoinSet::new();
-    let (ready, mut arrived) = mpsc::channel(64);
     for _ in 0..count {
-        held.spawn(hold(server.address(), ready.clone()));
+        held.spawn(hold(server.address(), tls.clone(), ready.clone()));
         if held.len() % 200 == 0 {
             for _ in 0..200 {
                 arrived.recv().await.expect("every connection is greeted");
@@ -73,31 +102,53 @@ async fn idle_connections_are_cheap_and_leave_nothing_behind() {
     let each = (server.rss_kib().saturating_sub(before)) as f64 / count as f64;
 
     let mut slowest = Duration::ZERO;
-    let mut ws = server.ws().await;
     for _ in 0..20 {
         let asked = Instant::now();
-        ws.ask("status:check", &json!({})).await;
+        let health = get(server, tls.as_ref(), "/v1/health").await;
+        assert!(health.starts_with("HTTP/1.1 200"), "{health}");
         slowest = slowest.max(asked.elapsed());
     }
     println!("{count} idle connections: {each:.1} KiB each; another was answered within {slowest:?}");
-    assert!(each <= EACH_MAX_KIB as f64, "{each:.1} KiB each");
-    drop(ws);
+    assert!(each <= max_kib as f64, "{each:.1} KiB each");
 
     held.shutdown().await;
     let left = Instant::now();
-    loop {
-        let metrics = server.get("/metrics").await;
-        if metrics.text().lines().any(|line| line == "spandrel_connections 0") {
-            break;
-        }
-        assert!(left.elapsed() < PATIENCE, "the connections are not forgotten");
-    }
-    // The allocator gives pages back a moment later.
-    let mut after = server.rss_kib();
-    while after > before + REST_MAX_KIB && left.elapsed() < Duration::from_secs(5) {
-        sleep(Duration::from_millis(50)).await;
-        after = server.rss_kib();
-    }
+    let after = rest_kib(server, tls.as_ref()).await;
     println!("{} MiB before, {} MiB {:?} after they left", before / MIB, after / MIB, left.elapsed());
     assert!(after <= before + REST_MAX_KIB, "{} MiB stay", (after - before) / MIB);
+}
+
+/// An answer, over TLS or not.
+async fn get(server: &Server, tls: Option<&TlsClient>, path: &str) -> String {
+    let stream = TcpStream::connect(server.address()).await.expect("a connection");
+    let mut stream: BoxStream = match tls {
+        Some(tls) => tls.connect(stream, "localhost").await.expect("a handshake"),
+        None => Box::new(stream),
+    };
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address());
+    stream.write_all(head.as_bytes()).await.expect("the request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+/// Resident memory once no connection is left and it has stopped to fall, five seconds later at most.
+async fn rest_kib(server: &Server, tls: Option<&TlsClient>) -> u64 {
+    let began = Instant::now();
+    loop {
+        if get(server, tls, "/metrics").await.lines().any(|line| line == "spandrel_connections 0") {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "the connections are not forgotten");
+    }
+    let mut least = server.rss_kib();
+    let mut since = Instant::now();
+    while since.elapsed() < Duration::from_secs(1) && began.elapsed() < Duration::from_secs(5) {
+        sleep(Duration::from_millis(50)).await;
+        let now = server.rss_kib();
+        if now < least {
+            (least, since) = (now, Instant::now());
+        }
+    }
+    server.rss_kib()
 }

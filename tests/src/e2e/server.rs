@@ -217,8 +217,7 @@ fn launch(folder: &Path, listen: &str, log: &Arc<Mutex<String>>) -> (Child, Sock
     let mut out = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
     out.read_line(&mut line).expect("its output");
-    let address =
-        line.split("http://").nth(1).and_then(|rest| rest.trim().trim_end_matches('/').parse().ok());
+    let address = line.split("://").nth(1).and_then(|rest| rest.trim().trim_end_matches('/').parse().ok());
     let Some(address) = address else {
         let _ = child.kill();
         let status = child.wait();

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use spandrel_download_service::Service;
 use spandrel_download_service::spandrel_transport::{Link, Listener, Security, TlsServer, Transport as _};
+use spandrel_transport_ipc::{UnixTransport, node_channel, stdio};
 use spandrel_transport_tcp::TcpTransport;
 
-use crate::config::{Certificate, Config};
+use crate::config::{Certificate, Config, Ipc};
 
 /// TLS as configured; warns of what an operator should know.
 pub(super) fn tls(config: &Config) -> Result<Option<TlsServer>, String> {
@@ -65,7 +66,8 @@ pub(super) async fn tcp(
         Some(tls) => ("tcps", Security::none().with_server(tls)),
         None => ("tcp", Security::none()),
     };
-    let endpoint = format!("{scheme}://{address}").parse().map_err(|_| failed("expected HOST:PORT".into()))?;
+    let endpoint =
+        format!("{scheme}://{address}").parse().map_err(|_| failed("expected HOST:PORT".into()))?;
     let transport = TcpTransport::new()
         .with_limits(service.link_limits())
         .with_subprotocols(Service::subprotocols())
@@ -81,11 +83,19 @@ pub(super) enum Parent {
     Listener(Box<dyn Listener>),
 }
 
+/// Opens what `ipc` names.
 pub(super) async fn parent(config: &Config, service: &Service) -> Result<Parent, String> {
-    let _ = service;
+    let limits = service.parent_limits();
+    let failed = |e: &dyn std::fmt::Display| format!("ipc: {e}");
     Ok(match config.ipc()? {
         None => Parent::None,
-        Some(_) => return Err("ipc is not here yet".into()),
+        Some(Ipc::Stdio) => Parent::Link(stdio(&limits).map_err(|e| failed(&e))?),
+        Some(Ipc::Node) => Parent::Link(node_channel(&limits).map_err(|e| failed(&e))?),
+        Some(Ipc::Unix(path)) => {
+            let at = format!("unix:{}", path.display()).parse().map_err(|e| failed(&e))?;
+            let listener = UnixTransport::new().with_limits(limits).listen(&at).await;
+            Parent::Listener(listener.map_err(|e| failed(&e))?)
+        }
     })
 }
 
@@ -130,12 +140,20 @@ pub(super) fn warn_of_plain_text(config: &Config, listen: IpAddr) {
     if config.tls.is_some() {
         return;
     }
-    let is_open = |address: &str| host(address).parse::<IpAddr>().map_or(host(address) != "localhost", |ip| !ip.is_loopback());
+    let is_open = |address: &str| {
+        host(address).parse::<IpAddr>().map_or(host(address) != "localhost", |ip| !ip.is_loopback())
+    };
     if !listen.is_loopback() {
-        tracing::warn!(listen = config.listen, "not a loopback address, and no tls: everything can be read on the way");
+        tracing::warn!(
+            listen = config.listen,
+            "not a loopback address, and no tls: everything can be read on the way"
+        );
     }
     if let Some(address) = config.tcp_listen.as_deref().filter(|address| is_open(address)) {
-        tracing::warn!(tcp_listen = address, "not a loopback address, and no tls: everything can be read on the way");
+        tracing::warn!(
+            tcp_listen = address,
+            "not a loopback address, and no tls: everything can be read on the way"
+        );
     }
 }
 

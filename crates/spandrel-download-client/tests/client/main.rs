@@ -6,7 +6,12 @@
     reason = "a panic in a helper fails its test, as it should"
 )]
 
+mod reconnect;
+mod secure;
 mod server;
+mod stage;
+mod storm;
+mod ways;
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +22,7 @@ use spandrel_download_client::{
     DownloadRequest, Failure, Format, GetError, GetEvent, GetOptions, Timestamp, Wanted, get,
 };
 use spandrel_download_protocol::{
-    ClientEvent, Codec, ErrorCode, ErrorResponse, JobState, Scope, ServerEvent,
+    ClientEvent, Codec, ErrorCode, ErrorResponse, FileInfo, JobState, Scope, ServerEvent,
 };
 
 fn options() -> ClientOptions {
@@ -389,11 +394,35 @@ async fn waiting_helps_with_some_refusals_and_not_with_others() {
     assert!(matches!(refused, Err(ClientError::Refused(e)) if e.code == ErrorCode::Expired));
 }
 
+/// No token here: the session tells the fresh address, since HTTP knows no keys.
+#[tokio::test]
+async fn an_address_that_ran_out_is_replaced_and_the_transfer_goes_on() {
+    let mut steering = Server::start_with(Ways { signs: true, ..Ways::default() }).await;
+    let (client, directory) = (connect(&steering).await, tempfile::tempdir().unwrap());
+    let file = steering.server.put("a.csv", content(1000));
+    // Bytes, none, then bytes again: each break makes the address worthless.
+    steering.server.break_after([300, 0, 300]);
+    let target = directory.path().join("a.csv");
+    let fetched = client.fetch_file(id(), &file, &target, |_| {}).await.unwrap();
+    assert_eq!((fetched.bytes_received, std::fs::read(&target).unwrap()), (1000, content(1000)));
+    let asked = |from: u64| Some(format!("bytes={from}-"));
+    assert_eq!(steering.server.ranges(), [None, asked(300), asked(300), asked(600)]);
+    for _ in 0..3 {
+        assert_eq!(steering.seen.recv().await.unwrap().event, ClientEvent::StatusCheck);
+    }
+
+    // A server whose fresh addresses are no good either is not asked for ever.
+    steering.server.put("b.csv", content(10));
+    let stale = FileInfo { index: 9, url: "/v1/files/x/b.csv?sig=no".to_owned(), ..file };
+    let refused = client.fetch_file(id(), &stale, &directory.path().join("b.csv"), |_| {}).await;
+    assert!(matches!(refused, Err(ClientError::Refused(e)) if e.code == ErrorCode::UrlExpired));
+}
+
 async fn get_all(
     steering: &Steering,
     wanted: Wanted,
     options: &GetOptions,
-    files: Vec<spandrel_download_protocol::FileInfo>,
+    files: Vec<FileInfo>,
 ) -> Result<spandrel_download_client::GetReport, GetError> {
     let client = connect(steering).await;
     let done = to_json(&complete(files));

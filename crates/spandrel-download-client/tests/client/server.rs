@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -18,7 +18,7 @@ use spandrel_download_protocol::{
     Problem, ProgressUpdate, RequestId, ServerEvent, SessionState, Subprotocol, SystemHealth, UtcOffset,
     parse_message, write_message,
 };
-use spandrel_transport::{Close, Connection, Frame};
+use spandrel_transport::{BoxStream, Close, Connection, Endpoint, Frame, TlsServer, Transport};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -52,9 +52,14 @@ pub(crate) struct Inner {
     /// Ranges that were asked for.
     pub(crate) ranges: Mutex<Vec<Option<String>>>,
     refuse_files: Mutex<Vec<ErrorResponse>>,
+    /// What an address must end with to be taken.
+    signature: Mutex<u32>,
+    /// The announced files.
+    infos: Mutex<Vec<FileInfo>>,
     seen: mpsc::Sender<Seen>,
     orders: tokio::sync::Mutex<mpsc::Receiver<Order>>,
     connections: Mutex<usize>,
+    is_secure: bool,
     ways: Ways,
 }
 
@@ -69,11 +74,37 @@ pub(crate) struct Ways {
     pub(crate) heartbeat_ms: u64,
     /// A transfer that breaks stands still instead.
     pub(crate) stalls: bool,
+    /// Addresses of files are signed, and every break makes the old ones worthless.
+    pub(crate) signs: bool,
 }
 
 impl Default for Ways {
     fn default() -> Self {
-        Self { answers: true, multi: false, hello: true, heartbeat_ms: 10_000, stalls: false }
+        Self { answers: true, multi: false, hello: true, heartbeat_ms: 10_000, stalls: false, signs: false }
+    }
+}
+
+/// TLS below HTTP and WebSocket alike.
+struct TlsListener {
+    listener: TcpListener,
+    tls: TlsServer,
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = BoxStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (BoxStream, SocketAddr) {
+        loop {
+            let (stream, address) = self.listener.accept().await.unwrap();
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 }
 
@@ -93,6 +124,10 @@ impl Server {
     }
 
     pub(crate) async fn start_with(ways: Ways) -> Steering {
+        Self::start_secured(ways, None).await
+    }
+
+    pub(crate) async fn start_secured(ways: Ways, tls: Option<TlsServer>) -> Steering {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (seen_in, seen) = mpsc::channel(1000);
         let (orders, orders_out) = mpsc::channel(1000);
@@ -102,22 +137,46 @@ impl Server {
             breaks: Mutex::default(),
             ranges: Mutex::default(),
             refuse_files: Mutex::default(),
+            signature: Mutex::default(),
+            infos: Mutex::default(),
             seen: seen_in,
             orders: tokio::sync::Mutex::new(orders_out),
             connections: Mutex::default(),
+            is_secure: tls.is_some(),
             ways,
         }));
-        let app = Router::new()
-            .route("/v1/ws", any(socket))
-            .route("/v1/files/{id}/{name}", get(file))
-            .route("/v1/datasets", get(datasets))
-            .with_state(server.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let app = server.router();
+        match &tls {
+            None => drop(tokio::spawn(async move { axum::serve(listener, app).await })),
+            Some(tls) => {
+                let listener = TlsListener { listener, tls: tls.clone() };
+                tokio::spawn(async move { axum::serve(listener, app).await });
+            }
+        }
         Steering { server, seen, orders }
     }
 
+    fn router(&self) -> Router {
+        Router::new()
+            .route("/v1/ws", any(socket))
+            .route("/v1/files/{id}/{name}", get(file))
+            .route("/v1/datasets", get(datasets))
+            .with_state(self.clone())
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.0.address)
+        format!("{}://{}", if self.0.is_secure { "https" } else { "http" }, self.0.address)
+    }
+
+    /// Takes sessions by another way, too.
+    pub(crate) async fn listen(&self, transport: impl Transport, at: &str) -> Endpoint {
+        let listener = transport.listen(&at.parse().unwrap()).await.unwrap();
+        let local = listener.local().clone();
+        let server = self.clone();
+        let handle = move |conn| serve(server.clone(), conn);
+        let limits = spandrel_transport::Limits::default();
+        tokio::spawn(spandrel_transport::serve(listener, limits, std::future::pending(), handle));
+        local
     }
 
     pub(crate) fn put(&self, name: &str, content: impl Into<Vec<u8>>) -> FileInfo {
@@ -130,12 +189,27 @@ impl Server {
             rows: 1,
             sha256: Sha256::digest(&content).iter().map(|b| format!("{b:02x}")).collect(),
             uncompressed_bytes: content.len() as u64,
-            url: format!("/v1/files/{}/{name}", id()),
+            url: self.url_of(name),
             url_expires_at: 0,
             expires_at: 0,
         };
         self.0.files.lock().unwrap().insert(name.to_owned(), content);
+        self.0.infos.lock().unwrap().push(info.clone());
         info
+    }
+
+    fn url_of(&self, name: &str) -> String {
+        format!("/v1/files/{}/{name}?exp=1&sig={}", id(), self.0.signature.lock().unwrap())
+    }
+
+    /// The state of the job, with addresses of its files that are good now.
+    fn state(&self, state: JobState) -> SessionState {
+        let mut session = session(state);
+        let fresh = |info: &FileInfo| FileInfo { url: self.url_of(&info.file_name), ..info.clone() };
+        if let Some(status) = session.active_downloads.get_mut(&id()) {
+            status.files = self.0.infos.lock().unwrap().iter().map(fresh).collect();
+        }
+        session
     }
 
     pub(crate) fn break_after(&self, bytes: impl IntoIterator<Item = usize>) {
@@ -202,7 +276,7 @@ pub(crate) fn health() -> SystemHealth {
     SystemHealth::of(vec![check], 0, 0, 0)
 }
 
-fn session(state: JobState) -> SessionState {
+pub(crate) fn session(state: JobState) -> SessionState {
     let status = DownloadStatus {
         download_id: id(),
         request_id: RequestId::parse("job").unwrap(),
@@ -265,7 +339,8 @@ async fn serve(server: Server, mut conn: Connection) {
             frame = conn.recv() => {
                 let Ok(Some(frame)) = frame else { return };
                 let limits = Limits::default();
-                let message = parse_message(frame.as_text().unwrap(), &limits).unwrap();
+                let text = text_of(&conn, &frame);
+                let message = parse_message(&text, &limits).unwrap();
                 let event = message.known_event().unwrap();
                 let data = serde_json::from_str(message.data.get()).unwrap();
                 let request_id = message.request_id.to_string();
@@ -317,14 +392,29 @@ async fn answer(
         }
         ClientEvent::ConnectionHealth => {}
         _ => {
-            let state = session(JobState::Paused);
+            let state = server.state(JobState::Paused);
             say(conn, ServerEvent::StatusUpdate, request_id, &to_json(&state)).await;
         }
     }
 }
 
 async fn say(conn: &mut Connection, event: ServerEvent, id: &str, data: &serde_json::Value) {
-    let _ = conn.send(Frame::text(write_message(event, id, 0, data))).await;
+    let mut text = write_message(event, id, 0, data);
+    if conn.peer().scheme == "unix" {
+        text = format!("{{\"key\":\"{event}\",\"value\":{text}}}");
+    }
+    let _ = conn.send(Frame::text(text)).await;
+}
+
+/// The message in a frame; on a socket file it is the value of a pair whose key is its event.
+fn text_of(conn: &Connection, frame: &Frame) -> String {
+    let text = frame.as_text().unwrap();
+    if conn.peer().scheme != "unix" {
+        return text.to_owned();
+    }
+    let pair: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!((pair.as_object().unwrap().len(), &pair["key"]), (2, &pair["value"]["event"]));
+    pair["value"].to_string()
 }
 
 async fn datasets() -> impl IntoResponse {
@@ -334,17 +424,26 @@ async fn datasets() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], body)
 }
 
+fn refusal(error: &ErrorResponse) -> Response {
+    let problem = Problem::from(error);
+    let status = StatusCode::from_u16(problem.status).unwrap();
+    (status, serde_json::to_string(&problem).unwrap()).into_response()
+}
+
 async fn file(
     State(server): State<Server>,
     Path((_, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
+    let signature = format!("sig={}", server.0.signature.lock().unwrap());
+    if server.0.ways.signs && !query.unwrap_or_default().ends_with(&signature) {
+        return refusal(&ErrorResponse::new(ErrorCode::UrlExpired, "too late"));
+    }
     let range = headers.get(header::RANGE).map(|r| r.to_str().unwrap().to_owned());
     server.0.ranges.lock().unwrap().push(range.clone());
     if let Some(error) = server.0.refuse_files.lock().unwrap().pop() {
-        let problem = Problem::from(&error);
-        let status = StatusCode::from_u16(problem.status).unwrap();
-        return (status, serde_json::to_string(&problem).unwrap()).into_response();
+        return refusal(&error);
     }
     let Some(content) = server.0.files.lock().unwrap().get(&name).cloned() else {
         return StatusCode::NOT_FOUND.into_response();
@@ -361,6 +460,9 @@ async fn file(
         let mut breaks = server.0.breaks.lock().unwrap();
         if breaks.is_empty() { None } else { Some(breaks.remove(0)) }
     };
+    if cut.is_some() && server.0.ways.signs {
+        *server.0.signature.lock().unwrap() += 1;
+    }
     let whole = body.len();
     let sent = body[..cut.unwrap_or(whole).min(whole)].to_vec();
     // The bytes before the break go out, because the body is not ready for one turn.

@@ -17,6 +17,12 @@ pub enum JobsError {
     /// The disk is nearly full; try again later.
     #[error("free disk space is below the reserve; try again later")]
     DiskFull,
+    /// The state directory could not be written lately; try again later.
+    #[error("the state directory cannot be written now; try again later")]
+    DiskFailing,
+    /// As many runs as there may be wait for a source that gives no answer; try again later.
+    #[error("too many downloads wait for a source that gives no answer; try again later")]
+    Stuck,
     /// The server is stopping; try again after it has started again.
     #[error("the server is stopping; try again later")]
     ShuttingDown,
@@ -34,7 +40,7 @@ impl JobsError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(e) => e.code(),
-            Self::DiskFull => ErrorCode::Overloaded,
+            Self::DiskFull | Self::DiskFailing | Self::Stuck => ErrorCode::Overloaded,
             Self::ShuttingDown => ErrorCode::ShuttingDown,
             Self::Locked | Self::Storage(_) => ErrorCode::FileSystem,
         }
@@ -44,7 +50,7 @@ impl JobsError {
     pub const fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::Refused(e) => e.retry_after_ms(),
-            Self::DiskFull => Some(60_000),
+            Self::DiskFull | Self::DiskFailing | Self::Stuck => Some(60_000),
             Self::ShuttingDown => Some(5_000),
             Self::Locked | Self::Storage(_) => Some(10_000),
         }

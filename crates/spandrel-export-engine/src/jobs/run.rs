@@ -2,19 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use spandrel_export::SourceError;
-use spandrel_jobs::{DownloadId, ErrorCode, ErrorResponse, JobTable, Now, Record, Spec};
+use spandrel_jobs::{DownloadId, ErrorCode, ErrorResponse, JobTable, Now, Spec};
 
 use super::Inner;
+use super::running::{Ended, Held, Running};
 use super::sink::{Event, PartSink};
 use super::store::SCRATCH;
-use crate::{Checkpoint, Control, Export, ExportError, Sink, Summary};
-
-/// Rows are counted beside a run that takes longer than this, in milliseconds: shorter ones know before.
-const COUNT_AFTER_MS: u64 = 300;
+use crate::disk::may_pass;
+use crate::{Checkpoint, Control, Export, ExportError, Sink, Summary, internal, panic_text};
 
 /// What a job does, opened: an [`Export`], or something else in tests.
 pub trait Work: Send + Sync {
@@ -77,75 +76,6 @@ pub enum WorkError {
     Unfit(String),
 }
 
-/// Handle of a run.
-pub(super) struct Running {
-    control: Control,
-    count_control: Control,
-    since_ms: u64,
-    work: OnceLock<Arc<dyn Work>>,
-    is_counting: AtomicBool,
-    bytes_before: AtomicU64,
-    stalled: Mutex<Stalled>,
-    verdict: Mutex<Option<(ErrorResponse, bool)>>,
-}
-
-#[derive(Default)]
-struct Stalled {
-    seen: (u64, u64, u64),
-    since_ms: Option<u64>,
-}
-
-impl Running {
-    pub(super) fn new(now_ms: u64) -> Self {
-        Self {
-            control: Control::new(),
-            count_control: Control::new(),
-            since_ms: now_ms,
-            work: OnceLock::new(),
-            is_counting: AtomicBool::new(false),
-            bytes_before: AtomicU64::new(0),
-            stalled: Mutex::default(),
-            verdict: Mutex::default(),
-        }
-    }
-
-    pub(super) fn stop(&self) {
-        self.control.stop();
-        self.count_control.stop();
-    }
-
-    pub(super) fn report(&self, table: &mut JobTable, now: Now, id: DownloadId) {
-        let bytes = self.bytes_before.load(Ordering::Relaxed).saturating_add(self.control.bytes());
-        table.progress(now, id, self.control.rows(), self.control.scanned(), bytes);
-    }
-
-    /// Once, when the run has gone on for a while.
-    pub(super) fn wants_count(&self, now: Now) -> bool {
-        now.mono_ms.saturating_sub(self.since_ms) >= COUNT_AFTER_MS
-            && self.work.get().is_some()
-            && !self.is_counting.swap(true, Ordering::Relaxed)
-    }
-
-    /// Ends a run whose source gives nothing for too long.
-    pub(super) fn watch(&self, now: Now, record: &Record, timeout_ms: u64) {
-        let seen = (self.control.rows(), self.control.scanned(), self.control.bytes());
-        let mut stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_reading =
-            !record.total.is_exact && seen.1 < record.total.scan_rows || seen.0 < record.total.rows;
-        if seen != stalled.seen || !is_reading || stalled.since_ms.is_none() {
-            *stalled = Stalled { seen, since_ms: Some(now.mono_ms) };
-        } else if stalled.since_ms.is_some_and(|since| now.mono_ms.saturating_sub(since) >= timeout_ms) {
-            self.end(failure(ErrorCode::Timeout, "the source gave no rows for too long"), true);
-        }
-    }
-
-    /// Stops the run as failed.
-    fn end(&self, failure: ErrorResponse, may_retry: bool) {
-        self.verdict.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((failure, may_retry));
-        self.stop();
-    }
-}
-
 impl Inner {
     /// Starts the thread of a run whose handle is in the table of runs already.
     pub(super) fn start(self: &Arc<Self>, id: DownloadId) {
@@ -166,22 +96,22 @@ impl Inner {
         let (Some(handle), Some(spec)) = (handle, spec) else { return self.over(id, Ok(None)) };
         let ended = catch_unwind(AssertUnwindSafe(|| self.export(id, &spec, &handle)));
         handle.count_control.stop();
-        let verdict = handle.verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let ended = match (ended, verdict) {
+        if !handle.lay_pen() {
+            self.lock().stuck -= 1;
+            return tracing::info!(job = %id, "a thread that was given up came back");
+        }
+        let ended = match (ended, handle.take_verdict()) {
             (Ok(Ok(None)), Some(verdict)) => Err(verdict),
             (Ok(ended), _) => ended,
-            (Err(_), _) => Err((failure(ErrorCode::Internal, "the export failed unexpectedly"), false)),
+            (Err(panic), _) => {
+                self.panics.fetch_add(1, Ordering::Relaxed);
+                Err((internal(panic_text(&*panic)), false))
+            }
         };
         self.over(id, ended);
     }
 
-    /// `Ok(None)` when stopped, else the rows written or why not and whether to try again.
-    fn export(
-        &self,
-        id: DownloadId,
-        spec: &Spec,
-        handle: &Running,
-    ) -> Result<Option<u64>, (ErrorResponse, bool)> {
+    fn export(&self, id: DownloadId, spec: &Spec, handle: &Running) -> Ended {
         let dir = self.store.dir(id);
         let work = self.catalog.open(spec, &dir.join(SCRATCH)).map_err(|e| match e {
             WorkError::Source(e) => source_failure(&e),
@@ -201,51 +131,60 @@ impl Inner {
                 Event::Done(part) => shared.table.part_done(id, part),
                 Event::Voided => shared.table.voided(id),
             }
-            let work = shared.take_work(self.now());
+            let work = shared.take_work(self.now(), &self.config.disk);
             drop(shared);
             // Parts only ever say "changed".
             work.into_iter().for_each(|_| (self.on_change)(id));
         };
-        let io = |e: std::io::Error| {
-            tracing::warn!(job = %id, error = %e, "the files of a job failed");
-            (failure(ErrorCode::FileSystem, "the files of the download could not be written"), true)
-        };
-        let (mut sink, from) =
-            PartSink::open(dir, spec, self.config.limits.max_parts, &clock, &tell).map_err(io)?;
+        let io = |e: std::io::Error| self.disk_failure(id, &e);
+        let (parts_max, disk) = (self.config.limits.max_parts, self.config.disk.clone());
+        let opened = handle.holding_pen(|| PartSink::open(disk, dir, spec, parts_max, &clock, &tell));
+        let (mut sink, from) = opened.map_err(io)?;
         handle.bytes_before.store(sink.bytes(), Ordering::Relaxed);
         match self.within_bound(id, work.as_ref(), &handle.control, from.is_none()) {
             Ok(true) => {}
             Ok(false) => return Err((too_many_rows(), false)),
             Err(ExportError::Stopped) => return Ok(None),
             Err(ExportError::Source(e)) => return Err(source_failure(&e)),
-            Err(e) => {
-                tracing::warn!(job = %id, error = %e, "the rows of a job could not be counted");
-                return Err((failure(ErrorCode::Internal, "the export failed unexpectedly"), false));
-            }
+            Err(e) => return Err((internal(&format!("rows of {id} could not be counted: {e}")), false)),
         }
-        match work.run(&mut sink, &handle.control, from.as_ref()) {
+        let ran = work.run(&mut Held { sink: &mut sink, running: handle }, &handle.control, from.as_ref());
+        match ran {
             Ok(summary) => {
-                sink.finish().map_err(io)?;
+                handle.holding_pen(|| sink.finish()).map_err(io)?;
                 Ok(Some(summary.rows))
             }
             Err(ExportError::Stopped) => {
-                sink.save().map_err(io)?;
+                handle.holding_pen(|| sink.save()).map_err(io)?;
                 Ok(None)
             }
             Err(e) => {
                 tracing::warn!(job = %id, error = %e, "an export failed");
-                let _ = sink.save();
                 Err(match e {
                     _ if sink.is_over_limit() => (too_many_parts(), false),
-                    ExportError::Source(e) => source_failure(&e),
-                    ExportError::Sink(_) | ExportError::Scratch(_) => (
-                        failure(ErrorCode::FileSystem, "the files of the download could not be written"),
-                        true,
-                    ),
-                    _ => (failure(ErrorCode::Internal, "the export failed unexpectedly"), false),
+                    // What was written so far is as good as it was: a retry goes on from there.
+                    ExportError::Source(e) => {
+                        let _ = handle.holding_pen(|| sink.save());
+                        source_failure(&e)
+                    }
+                    ExportError::Sink(e) | ExportError::Scratch(e) => io(e),
+                    e => {
+                        self.panics.fetch_add(u64::from(matches!(e, ExportError::Worker)), Ordering::Relaxed);
+                        (internal(&format!("the export of {id} failed: {e}")), false)
+                    }
                 })
             }
         }
+    }
+
+    fn disk_failure(&self, id: DownloadId, e: &std::io::Error) -> (ErrorResponse, bool) {
+        tracing::warn!(job = %id, error = %e, "the files of a job failed");
+        self.lock().is_storage_failing = true;
+        let message = match e.kind() {
+            std::io::ErrorKind::StorageFull => "the disk of the server is full",
+            _ => "the files of the download could not be written",
+        };
+        (failure(ErrorCode::FileSystem, message).with_retry_after(60_000), may_pass(e))
     }
 
     /// Whether a run that begins has no more rows than it may.
@@ -262,7 +201,7 @@ impl Inner {
         if rows <= max && !total.is_exact {
             let mut shared = self.lock();
             shared.table.total_known(id, rows);
-            let work = shared.take_work(self.now());
+            let work = shared.take_work(self.now(), &self.config.disk);
             drop(shared);
             // A total only ever says "changed".
             work.into_iter().for_each(|_| (self.on_change)(id));
@@ -271,7 +210,8 @@ impl Inner {
     }
 
     /// Reports the end of a run.
-    fn over(self: &Arc<Self>, id: DownloadId, ended: Result<Option<u64>, (ErrorResponse, bool)>) {
+    pub(super) fn over(self: &Arc<Self>, id: DownloadId, ended: Ended) {
+        self.note_source(id, &ended);
         self.change_over(id, |table, now, running| {
             if let Some(running) = running {
                 running.report(table, now, id);
@@ -284,6 +224,19 @@ impl Inner {
         });
     }
 
+    fn note_source(&self, id: DownloadId, ended: &Ended) {
+        let failed = match ended {
+            Ok(None) => return,
+            Ok(Some(_)) => None,
+            Err((failure, _)) => Some(failure.code),
+        };
+        let now_ms = self.now().mono_ms;
+        let mut shared = self.lock();
+        if let Some(dataset) = shared.table.record_to_store(id).map(|record| record.spec.dataset.clone()) {
+            shared.sources.note(&dataset, failed, now_ms);
+        }
+    }
+
     fn change_over(
         self: &Arc<Self>,
         id: DownloadId,
@@ -293,7 +246,7 @@ impl Inner {
         let mut shared = self.lock();
         let running = shared.running.remove(&id);
         step(&mut shared.table, now, running.as_deref());
-        let work = shared.take_work(now);
+        let work = shared.take_work(now, &self.config.disk);
         drop(shared);
         self.carry_out(work);
         // Last, so that a shutdown that waits for runs also waits for their records.
@@ -306,7 +259,14 @@ impl Inner {
     /// Counts the rows of a job beside its run.
     pub(super) fn count(self: &Arc<Self>, id: DownloadId, running: Arc<Running>) {
         let inner = Arc::clone(self);
+        let counts_max = self.config.limits.max_active.saturating_add(self.config.stuck_runs_max);
+        if self.counts.fetch_add(1, Ordering::AcqRel) >= counts_max {
+            // A source that blocks keeps these too; the run itself will find out the number.
+            self.counts.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
         let count = move || {
+            let _counted = CountOnDrop(&inner.counts);
             let Some(work) = running.work.get() else { return };
             let Ok(rows) = work.count(&running.count_control) else { return };
             let parts_max = inner.config.limits.max_parts;
@@ -320,12 +280,22 @@ impl Inner {
             });
         };
         if let Err(e) = std::thread::Builder::new().name("count".into()).spawn(count) {
+            self.counts.fetch_sub(1, Ordering::AcqRel);
             tracing::warn!(job = %id, error = %e, "no thread to count the rows of a job");
         }
     }
 }
 
-fn failure(code: ErrorCode, message: &str) -> ErrorResponse {
+/// Counts a thread out, also when it panics.
+struct CountOnDrop<'a>(&'a std::sync::atomic::AtomicUsize);
+
+impl Drop for CountOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+pub(super) fn failure(code: ErrorCode, message: &str) -> ErrorResponse {
     ErrorResponse::new(code, message).with_retry_after(5_000)
 }
 

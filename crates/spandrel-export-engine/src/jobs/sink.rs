@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use sha2::{Digest, Sha256};
 use spandrel_jobs::{PartFile, Spec};
 
-use super::store::{CHECKPOINT, PARTS, SCRATCH, read_checkpoint, read_parts, remove, sync_dir, write_atomic};
+use super::store::{CHECKPOINT, PARTS, SCRATCH, read_checkpoint, read_parts, remove};
+use crate::disk::Disk;
 use crate::{Checkpoint, Part, Sink};
 
 /// A checkpoint is made durable at most this often, in milliseconds: about what a crash costs.
 const SAVE_EVERY_MS: u64 = 1_000;
+
+/// Free space is looked at when a part begins and then this often, in bytes.
+const LOOK_EVERY_BYTES: u64 = 256 * 1024;
 
 /// What the sink tells its job.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub(crate) enum Event {
 
 /// Writes the parts of one run.
 pub(crate) struct PartSink<'a> {
+    disk: Disk,
     dir: PathBuf,
     spec: &'a Spec,
     parts_max: u32,
@@ -33,10 +38,12 @@ pub(crate) struct PartSink<'a> {
     open: Option<Open>,
     last: Option<Checkpoint>,
     saved_ms: u64,
-    saving: Option<JoinHandle<io::Result<()>>>,
+    saving: Option<JoinHandle<Result<(), Unsaved>>>,
     clock: &'a (dyn Fn() -> u64 + Sync),
     tell: &'a (dyn Fn(Event) + Sync),
     is_over_limit: bool,
+    /// A sync failed: nothing that was written since the last good one can be relied on.
+    is_unsure: bool,
 }
 
 enum Open {
@@ -56,6 +63,7 @@ impl<'a> PartSink<'a> {
     /// A sink that goes on where an earlier run of the same job was, and the place for
     /// [`Export::run`](crate::Export::run) to continue from.
     pub(crate) fn open(
+        disk: Disk,
         dir: PathBuf,
         spec: &'a Spec,
         parts_max: u32,
@@ -69,6 +77,7 @@ impl<'a> PartSink<'a> {
         let done: BTreeMap<u32, PartFile> =
             logged.into_iter().filter(|part| is_there(part)).map(|part| (part.index, part)).collect();
         let mut sink = Self {
+            disk,
             spec,
             parts_max,
             done,
@@ -79,6 +88,7 @@ impl<'a> PartSink<'a> {
             clock,
             tell,
             is_over_limit: false,
+            is_unsure: false,
             dir,
         };
         let from = read_checkpoint(&sink.dir).filter(|at| sink.take_up(at).unwrap_or(false));
@@ -108,21 +118,37 @@ impl<'a> PartSink<'a> {
     /// Makes the newest checkpoint durable: the run has stopped.
     pub(crate) fn save(&mut self) -> io::Result<()> {
         self.join_save()?;
-        if let Some(Open::Write { file, .. }) = &self.open {
-            file.sync_data()?;
-        }
-        match &self.last {
-            Some(at) => write_atomic(&self.dir, CHECKPOINT, &serde_json::to_vec(at)?),
-            None => Ok(()),
-        }
+        let Some(at) = self.last.as_ref().filter(|_| !self.is_unsure) else { return Ok(()) };
+        let file = match &self.open {
+            Some(Open::Write { file, .. }) => Some(file),
+            _ => None,
+        };
+        let saved = save(&self.disk, &self.dir, file, &serde_json::to_vec(at)?);
+        self.sure(saved)
     }
 
     /// Makes the finished job durable.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.join_save()?;
-        File::open(self.dir.join(PARTS))?.sync_all()?;
+        let synced = File::open(self.dir.join(PARTS)).and_then(|log| self.disk.sync(&log)).map_err(Unsaved::unsure);
+        self.sure(synced)?;
         remove(&self.dir.join(CHECKPOINT));
-        sync_dir(&self.dir)
+        self.disk.sync_dir(&self.dir)
+    }
+
+    /// After a failed sync the part under way begins anew, under a new handle: the kernel may have dropped what it
+    /// could not write, and would not say so a second time. Finished parts were synced one by one.
+    fn sure<T>(&mut self, synced: Result<T, Unsaved>) -> io::Result<T> {
+        synced.map_err(|unsaved| {
+            if unsaved.is_unsure {
+                self.is_unsure = true;
+                if let Some(Open::Write { index, .. }) = self.open.take() {
+                    remove(&self.tmp(index));
+                }
+                remove(&self.dir.join(CHECKPOINT));
+            }
+            unsaved.error
+        })
     }
 
     /// Brings the part under way to exactly the state of the checkpoint; false when that is impossible.
@@ -138,13 +164,13 @@ impl<'a> PartSink<'a> {
         let tmp = self.tmp(at.part);
         if !tmp.exists() {
             // Renamed, and then the log line was lost: a part under way again.
-            fs::rename(self.path(at.part), &tmp)?;
+            self.disk.rename(&self.path(at.part), &tmp)?;
         }
         let mut file = OpenOptions::new().read(true).write(true).open(&tmp)?;
         if file.metadata()?.len() < at.part_bytes {
             return Ok(false);
         }
-        file.set_len(at.part_bytes)?;
+        self.disk.set_len(&file, at.part_bytes)?;
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -163,7 +189,7 @@ impl<'a> PartSink<'a> {
             serde_json::to_writer(&mut text, part)?;
             text.push(b'\n');
         }
-        write_atomic(&self.dir, PARTS, &text)
+        self.disk.write_atomic(&self.dir, PARTS, &text)
     }
 
     /// Removes files that belong to nothing.
@@ -196,7 +222,9 @@ impl<'a> PartSink<'a> {
 
     fn join_save(&mut self) -> io::Result<()> {
         let Some(saving) = self.saving.take() else { return Ok(()) };
-        saving.join().unwrap_or_else(|_| Err(io::Error::other("the checkpoint writer failed")))
+        let saved = saving.join();
+        let saved = saved.unwrap_or_else(|_| Err(io::Error::other("the checkpoint writer failed").into()));
+        self.sure(saved)
     }
 }
 
@@ -209,7 +237,7 @@ impl Sink for PartSink<'_> {
         self.open = Some(if self.done.contains_key(&part) {
             Open::Skip { index: part }
         } else {
-            let file = File::create(self.tmp(part))?;
+            let file = self.disk.create(&self.tmp(part))?;
             Open::Write { index: part, file, hash: Sha256::new(), bytes: 0 }
         });
         Ok(())
@@ -218,9 +246,13 @@ impl Sink for PartSink<'_> {
     fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
         match &mut self.open {
             Some(Open::Write { file, hash, bytes, .. }) => {
-                file.write_all(chunk)?;
+                let len = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+                if *bytes == 0 || bytes.saturating_add(len) / LOOK_EVERY_BYTES > *bytes / LOOK_EVERY_BYTES {
+                    self.disk.room()?;
+                }
+                self.disk.write(file, chunk)?;
                 hash.update(chunk);
-                *bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+                *bytes = bytes.saturating_add(len);
                 Ok(())
             }
             Some(Open::Skip { .. }) => Ok(()),
@@ -232,8 +264,12 @@ impl Sink for PartSink<'_> {
         self.join_save()?;
         match self.open.take() {
             Some(Open::Write { index, file, hash, bytes }) if index == part.index && bytes == part.bytes => {
-                file.sync_all()?;
-                fs::rename(self.tmp(index), self.path(index))?;
+                let synced = self.disk.sync(&file).map_err(Unsaved::unsure);
+                if synced.is_err() {
+                    remove(&self.tmp(index));
+                }
+                self.sure(synced)?;
+                self.disk.rename(&self.tmp(index), &self.path(index))?;
                 let done = PartFile {
                     index,
                     rows: part.rows,
@@ -244,7 +280,7 @@ impl Sink for PartSink<'_> {
                 let mut line = serde_json::to_vec(&done)?;
                 line.push(b'\n');
                 // One write, so that a crash tears at most this line; synced with the next checkpoint.
-                OpenOptions::new().append(true).open(self.dir.join(PARTS))?.write_all(&line)?;
+                self.disk.append(&self.dir.join(PARTS), &line)?;
                 self.done.insert(index, done.clone());
                 (self.tell)(Event::Done(done));
                 Ok(())
@@ -275,9 +311,9 @@ impl Sink for PartSink<'_> {
             Some(Open::Write { file, .. }) => Some(file.try_clone()?),
             _ => None,
         };
-        let (dir, text) = (self.dir.clone(), serde_json::to_vec(at)?);
+        let (disk, dir, text) = (self.disk.clone(), self.dir.clone(), serde_json::to_vec(at)?);
         // Beside the run: a sync takes as long as the disk likes.
-        let save = move || save(&dir, file.as_ref(), &text);
+        let save = move || save(&disk, &dir, file.as_ref(), &text);
         self.saving = Some(std::thread::Builder::new().name("checkpoint".into()).spawn(save)?);
         Ok(())
     }
@@ -295,13 +331,33 @@ impl Sink for PartSink<'_> {
     }
 }
 
-/// File first, then the checkpoint that speaks of it.
-fn save(dir: &Path, file: Option<&File>, checkpoint: &[u8]) -> io::Result<()> {
-    if let Some(file) = file {
-        file.sync_data()?;
+/// A checkpoint that is not on disk.
+struct Unsaved {
+    error: io::Error,
+    /// A sync of the part or the log failed, so what they hold is in doubt.
+    is_unsure: bool,
+}
+
+impl Unsaved {
+    fn unsure(error: io::Error) -> Self {
+        Self { error, is_unsure: true }
     }
-    File::open(dir.join(PARTS))?.sync_data()?;
-    write_atomic(dir, CHECKPOINT, checkpoint)
+}
+
+impl From<io::Error> for Unsaved {
+    fn from(error: io::Error) -> Self {
+        Self { error, is_unsure: false }
+    }
+}
+
+/// File first, then the checkpoint that speaks of it.
+fn save(disk: &Disk, dir: &Path, file: Option<&File>, checkpoint: &[u8]) -> Result<(), Unsaved> {
+    if let Some(file) = file {
+        disk.sync(file).map_err(Unsaved::unsure)?;
+    }
+    let log = File::open(dir.join(PARTS))?;
+    disk.sync(&log).map_err(Unsaved::unsure)?;
+    Ok(disk.write_atomic(dir, CHECKPOINT, checkpoint)?)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! The state directory: records written atomically, leftovers removed.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use spandrel_jobs::{DownloadId, ErrorCode, ErrorResponse, JobState, PartFile, Record};
 
 use super::JobsError;
+use crate::disk::{Disk, make_private};
 
 /// Version of the layout; a newer one is refused rather than guessed.
 const FORMAT: u32 = 1;
@@ -16,12 +17,14 @@ pub(crate) const RECORD: &str = "record.json";
 pub(crate) const PARTS: &str = "parts.jsonl";
 pub(crate) const CHECKPOINT: &str = "checkpoint.json";
 pub(crate) const SCRATCH: &str = "scratch";
+const PROBE: &str = ".probe";
 
 /// Records of different jobs are written side by side, those of one job one after another.
 const LOCKS: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Store {
+    disk: Disk,
     jobs: PathBuf,
     locks: [Mutex<()>; LOCKS],
     /// Held until [`Store::release`], or as long as the store lives.
@@ -36,29 +39,45 @@ struct Stored<R> {
 
 impl Store {
     /// Opens the directory and reads its records; what belongs to none is deleted.
-    pub(crate) fn open(state_dir: &Path) -> Result<(Self, Vec<Record>), JobsError> {
+    pub(crate) fn open(state_dir: &Path, disk: Disk) -> Result<(Self, Vec<Record>), JobsError> {
         let jobs = state_dir.join("jobs");
-        fs::create_dir_all(&jobs).map_err(JobsError::storage)?;
-        let lock = File::create(state_dir.join("lock")).map_err(JobsError::storage)?;
+        disk.create_dirs(&jobs).map_err(JobsError::storage)?;
+        let lock = disk.create(&state_dir.join("lock")).map_err(JobsError::storage)?;
         lock.try_lock().map_err(|_| JobsError::Locked)?;
-        let store = Self { jobs, locks: Default::default(), lock };
+        // One made by an older version, or by hand.
+        make_private(&jobs).map_err(JobsError::storage)?;
+        let store = Self { disk, jobs, locks: Default::default(), lock };
         let mut records = Vec::new();
         for entry in fs::read_dir(&store.jobs).map_err(JobsError::storage)? {
             let entry = entry.map_err(JobsError::storage)?;
             let id = entry.file_name().to_str().and_then(|name| name.parse::<DownloadId>().ok());
             let Some(id) = id else {
+                if entry.file_name().to_string_lossy().starts_with(PROBE) {
+                    remove(&entry.path());
+                    continue;
+                }
                 // Only what has a name of ours is ours to delete: somebody may have chosen a folder in use.
                 tracing::warn!(name = ?entry.file_name(), "not a job; it is left alone");
                 continue;
             };
             match store.read(id) {
-                Ok(Some(record)) => records.push(record),
+                Ok(Some(record)) => {
+                    // Of a process that ended while it wrote the next one.
+                    remove(&entry.path().join(format!("{RECORD}.new")));
+                    records.push(record);
+                }
                 Ok(None) => remove(&entry.path()),
                 // Damage is for people to look at, never silently deleted.
                 Err(e) => tracing::error!(job = %id, error = %e, "a job record is damaged; it is left alone"),
             }
         }
         Ok((store, records))
+    }
+
+    /// Whether a small file can be written: how a disk that failed is found to be well again.
+    pub(crate) fn probe(&self) -> io::Result<()> {
+        self.disk.write_atomic(&self.jobs, PROBE, b"")?;
+        fs::remove_file(self.jobs.join(PROBE))
     }
 
     /// Lets another process have the directory; nothing may be written any more.
@@ -80,11 +99,11 @@ impl Store {
         let Some(record) = newest() else { return Ok(()) };
         let dir = self.dir(id);
         if !dir.exists() {
-            fs::create_dir(&dir)?;
-            sync_dir(&self.jobs)?;
+            self.disk.create_dir(&dir)?;
+            self.disk.sync_dir(&self.jobs)?;
         }
         let text = serde_json::to_vec(&Stored { format: FORMAT, record: &record })?;
-        write_atomic(&dir, RECORD, &text)
+        self.disk.write_atomic(&dir, RECORD, &text)
     }
 
     /// Deletes all but the record.
@@ -107,7 +126,7 @@ impl Store {
         let dir = self.dir(id);
         if dir.exists() {
             remove(&dir.join(RECORD));
-            let _ = sync_dir(&dir);
+            let _ = self.disk.sync_dir(&dir);
             remove(&dir);
         }
     }
@@ -165,22 +184,6 @@ pub(crate) fn read_parts(dir: &Path) -> Vec<PartFile> {
 /// Where a run may continue, if anywhere.
 pub(crate) fn read_checkpoint(dir: &Path) -> Option<crate::Checkpoint> {
     serde_json::from_slice(&fs::read(dir.join(CHECKPOINT)).ok()?).ok()
-}
-
-/// Writes a small file so that a crash leaves the old or the new one.
-pub(crate) fn write_atomic(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let tmp = dir.join(format!("{name}.new"));
-    let mut file = File::create(&tmp)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&tmp, dir.join(name))?;
-    sync_dir(dir)
-}
-
-/// Makes names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    // Windows cannot open a directory as a file and does not need it: its renames are journaled.
-    if cfg!(windows) { Ok(()) } else { File::open(dir)?.sync_all() }
 }
 
 /// Removes a file or folder; what cannot be removed is said, and tried again at the next start.

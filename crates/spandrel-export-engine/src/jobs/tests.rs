@@ -20,22 +20,22 @@ const CHUNK: u64 = 10;
 
 /// Writes the numbers 0 to `rows`, one a line, each part framed by `<` and `>`.
 #[derive(Debug)]
-struct Numbers {
+pub(super) struct Numbers {
     rows: u64,
     /// The run waits before row `n` until `n` is allowed.
     allowed: Mutex<u64>,
     moved: Condvar,
     /// ErrorResponses still to come, one a run, after `fail_at` rows.
-    failures: AtomicU32,
-    fail_at: u64,
+    pub(super) failures: AtomicU32,
+    pub(super) fail_at: u64,
     restart_at: Option<u64>,
-    seen_from: Mutex<Vec<u64>>,
+    pub(super) seen_from: Mutex<Vec<u64>>,
     counted: AtomicU64,
     rows_max: AtomicU64,
 }
 
 impl Numbers {
-    fn new(rows: u64) -> Arc<Self> {
+    pub(super) fn new(rows: u64) -> Arc<Self> {
         Arc::new(Self {
             rows,
             allowed: Mutex::new(u64::MAX),
@@ -49,24 +49,24 @@ impl Numbers {
         })
     }
 
-    fn held_at(rows: u64, allowed: u64) -> Arc<Self> {
+    pub(super) fn held_at(rows: u64, allowed: u64) -> Arc<Self> {
         let numbers = Self::new(rows);
         numbers.allow(allowed);
         numbers
     }
 
-    fn allow(&self, rows: u64) {
+    pub(super) fn allow(&self, rows: u64) {
         *self.allowed.lock().unwrap() = rows;
         self.moved.notify_all();
     }
 
     /// There were two runs, and the second began at a checkpoint of the first, at `row` or later.
-    fn went_on_after(&self, row: u64) {
+    pub(super) fn went_on_after(&self, row: u64) {
         let from = self.seen_from.lock().unwrap().clone();
         assert!(from.len() == 2 && from[1] >= row && from[1].is_multiple_of(CHUNK), "{from:?}");
     }
 
-    fn wait_for(&self, row: u64, control: &Control) -> Result<(), ExportError> {
+    pub(super) fn wait_for(&self, row: u64, control: &Control) -> Result<(), ExportError> {
         let mut allowed = self.allowed.lock().unwrap();
         while *allowed <= row {
             if control.is_stopped() {
@@ -79,7 +79,7 @@ impl Numbers {
 }
 
 /// The part cut and its text, in one place for the run and for what is expected of it.
-fn part_text(rows: u64, per_part: u64, part: u64) -> String {
+pub(super) fn part_text(rows: u64, per_part: u64, part: u64) -> String {
     let range = (part - 1) * per_part..(part * per_part).min(rows);
     format!("<{}>", range.map(|n| format!("{n}\n")).collect::<String>())
 }
@@ -139,6 +139,7 @@ impl Work for Count {
             let line = format!("{}\n", at.rows);
             emit(sink, &mut at, &line).map_err(io)?;
             (at.rows, at.part_rows) = (at.rows + 1, at.part_rows + 1);
+            control.set_rows(at.rows);
             if at.rows % CHUNK == 0 {
                 sink.checkpoint(&at).map_err(io)?;
             }
@@ -157,7 +158,7 @@ impl Work for Count {
     }
 }
 
-struct Shelf(Arc<Numbers>);
+pub(super) struct Shelf(pub(super) Arc<Numbers>);
 
 impl Catalog for Shelf {
     fn open(&self, spec: &Spec, _: &Path) -> Result<Arc<dyn Work>, WorkError> {
@@ -169,38 +170,42 @@ impl Catalog for Shelf {
 }
 
 /// Open jobs and a bell that rings when one changes.
-struct Bench {
-    jobs: Jobs,
+pub(super) struct Bench {
+    pub(super) jobs: Jobs,
     bell: mpsc::Receiver<DownloadId>,
 }
 
 impl Bench {
-    fn open(dir: &Path, numbers: &Arc<Numbers>) -> Self {
+    pub(super) fn open(dir: &Path, numbers: &Arc<Numbers>) -> Self {
         Self::open_with(JobsConfig::new(dir), numbers)
     }
 
-    fn open_with(config: JobsConfig, numbers: &Arc<Numbers>) -> Self {
+    pub(super) fn open_with(config: JobsConfig, numbers: &Arc<Numbers>) -> Self {
+        Self::of(config, Arc::new(Shelf(Arc::clone(numbers))))
+    }
+
+    pub(super) fn of(config: JobsConfig, catalog: Arc<dyn Catalog>) -> Self {
         let (ring, bell) = mpsc::sync_channel(10_000);
         let on_change = Box::new(move |id| {
             let _ = ring.try_send(id);
         });
-        Self { jobs: Jobs::open(config, Arc::new(Shelf(Arc::clone(numbers))), on_change).unwrap(), bell }
+        Self { jobs: Jobs::open(config, catalog, on_change).unwrap(), bell }
     }
 
-    fn create(&self, n: u8, request: JobRequest) -> Accepted {
+    pub(super) fn create(&self, n: u8, request: JobRequest) -> Accepted {
         self.jobs.create(id(n), request).unwrap()
     }
 
-    fn record(&self, n: u8) -> Record {
+    pub(super) fn record(&self, n: u8) -> Record {
         self.jobs.read(|table| table.job(id(n)).unwrap().record().clone())
     }
 
-    fn progress(&self, n: u8) -> Progress {
+    pub(super) fn progress(&self, n: u8) -> Progress {
         self.jobs.read(|table| table.job(id(n)).unwrap().progress())
     }
 
     /// Waits until the job is as asked; every change rings.
-    fn until(&self, n: u8, wanted: impl Fn(&Record) -> bool) -> Record {
+    pub(super) fn until(&self, n: u8, wanted: impl Fn(&Record) -> bool) -> Record {
         loop {
             let record = self.record(n);
             if wanted(&record) {
@@ -210,22 +215,22 @@ impl Bench {
         }
     }
 
-    fn files(&self, n: u8) -> Vec<String> {
+    pub(super) fn files(&self, n: u8) -> Vec<String> {
         let record = self.record(n);
         let path = |index| self.jobs.part_path(id(n), &record.spec.file_name(index)).unwrap();
         record.parts.iter().map(|part| fs::read_to_string(path(part.index)).unwrap()).collect()
     }
 }
 
-fn id(n: u8) -> DownloadId {
+pub(super) fn id(n: u8) -> DownloadId {
     DownloadId::from_bytes([n; 16])
 }
 
-fn me() -> Principal {
+pub(super) fn me() -> Principal {
     Principal::anonymous()
 }
 
-fn request(n: u8, rows: u64, per_part: u64) -> JobRequest {
+pub(super) fn request(n: u8, rows: u64, per_part: u64) -> JobRequest {
     JobRequest {
         principal: me(),
         request_id: RequestId::parse(&format!("r{n}")).unwrap(),
@@ -247,7 +252,7 @@ fn request(n: u8, rows: u64, per_part: u64) -> JobRequest {
     }
 }
 
-fn expected(rows: u64, per_part: u64) -> Vec<String> {
+pub(super) fn expected(rows: u64, per_part: u64) -> Vec<String> {
     (1..=rows.div_ceil(per_part).max(1)).map(|part| part_text(rows, per_part, part)).collect()
 }
 
@@ -591,7 +596,7 @@ fn a_nearly_full_disk_refuses_new_jobs() {
     let bench = Bench::open_with(config, &Numbers::new(5));
     let refused = bench.jobs.create(id(1), request(1, 5, 5)).unwrap_err();
     assert_eq!((refused.code().as_str(), refused.retry_after_ms().is_some()), ("OVERLOADED", true));
-    assert!(bench.jobs.storage_warning().is_some());
+    assert!(bench.jobs.storage() != Condition::Well);
 }
 
 #[test]
@@ -617,9 +622,9 @@ fn a_record_that_could_not_be_written_is_written_later() {
     fs::create_dir(job.join("record.json.new")).unwrap();
     bench.jobs.pause(&me(), id(1)).unwrap();
     let stored = || fs::read_to_string(job.join("record.json")).unwrap();
-    assert!(!stored().contains("\"paused\"") && bench.jobs.storage_warning().is_some());
+    assert!(!stored().contains("\"paused\"") && bench.jobs.storage() != Condition::Well);
     fs::remove_dir(job.join("record.json.new")).unwrap();
-    while bench.jobs.storage_warning().is_some() {
+    while bench.jobs.storage() != Condition::Well {
         std::thread::yield_now();
     }
     assert!(stored().contains("\"paused\""), "{}", stored());

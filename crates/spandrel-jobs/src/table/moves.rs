@@ -118,7 +118,9 @@ impl JobTable {
         }
     }
 
-    /// Sets when the job has to be looked at again, by wall time.
+    /// Sets when the job has to be looked at again. How long that is comes from the stamps of the record, so that a
+    /// new process goes on counting; the waiting is done by the monotonic clock, and never takes longer than the
+    /// whole retention: a wall clock that jumps neither empties the table nor keeps things for years.
     pub(super) fn retain(&mut self, now: Now, id: DownloadId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if let Some(at) = job.retain_until_ms.take() {
@@ -126,17 +128,20 @@ impl JobTable {
         }
         let keep = &self.retention;
         let record = &job.record;
-        let until = match record.state {
+        let (until, ttl_ms) = match record.state {
             JobState::Pending | JobState::Generating => return,
-            JobState::Paused => record.changed_ms.saturating_add(keep.paused_ttl_ms),
+            JobState::Paused => (record.changed_ms.saturating_add(keep.paused_ttl_ms), keep.paused_ttl_ms),
             JobState::Completed => {
-                *job.record.expires_ms.get_or_insert(now.wall_ms.saturating_add(keep.file_ttl_ms))
+                let until =
+                    *job.record.expires_ms.get_or_insert(now.wall_ms.saturating_add(keep.file_ttl_ms));
+                (until, keep.file_ttl_ms)
             }
             JobState::Failed | JobState::Cancelled | JobState::Expired => {
-                record.changed_ms.saturating_add(keep.record_ttl_ms)
+                (record.changed_ms.saturating_add(keep.record_ttl_ms), keep.record_ttl_ms)
             }
         };
-        job.retain_until_ms = Some(until);
-        self.deadlines.insert((until, id));
+        let at = now.mono_ms.saturating_add(until.saturating_sub(now.wall_ms).min(ttl_ms));
+        job.retain_until_ms = Some(at);
+        self.deadlines.insert((at, id));
     }
 }

@@ -9,7 +9,7 @@ use super::KeyId;
 /// Bounds of a [`ReplayCache`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayLimits {
-    /// Nonces held, 1,000,000: some 40 MB at most.
+    /// Nonces held, 1,000,000: about 35 MiB when full.
     pub nonces_max: usize,
     /// Milliseconds a nonce is held, 60,000. Never less than twice the window of [`Freshness`](super::Freshness), since
     /// a message signed by a clock that is ahead stays fresh that long.
@@ -49,13 +49,13 @@ pub enum ReplayError {
 /// Nonces seen, of all keys: shared by the connections of a server, owned by one connection of a client.
 ///
 /// A nonce is held at least `window_ms` after it was admitted and at most a quarter longer: nonces of one quarter
-/// window lie together and are forgotten together, so that forgetting costs next to nothing.
+/// window lie together and are forgotten together, so that forgetting costs next to nothing. (The hash tables are the
+/// standard library's, which seeds them itself against crafted collisions; nothing that can be seen depends on it.)
 #[derive(Debug)]
 pub struct ReplayCache {
     limits: ReplayLimits,
     generations: VecDeque<Generation>,
     len: usize,
-    now: Millis,
 }
 
 #[derive(Debug)]
@@ -73,32 +73,31 @@ impl ReplayCache {
     /// Nothing seen yet. Memory is taken as nonces come.
     #[must_use]
     pub fn new(limits: ReplayLimits) -> Self {
-        Self { limits, generations: VecDeque::new(), len: 0, now: Millis::default() }
+        Self { limits, generations: VecDeque::new(), len: 0 }
     }
 
     /// Admits a nonce once. Call it only for a message whose signature is good and whose time is fresh.
     ///
-    /// Time that goes back forgets nothing earlier.
+    /// When time goes back, nothing is forgotten earlier for it: a nonce then lies with those of the latest time.
     ///
     /// # Errors
     ///
     /// [`ReplayError::Seen`], or [`ReplayError::Full`] when it is new but there is no room.
     pub fn admit(&mut self, now: Millis, kid: &KeyId, nonce: &[u8; 16]) -> Result<(), ReplayError> {
-        self.now = self.now.max(now);
-        self.forget();
+        self.forget(now);
         if self.generations.iter().any(|generation| generation.has(kid, nonce)) {
             return Err(ReplayError::Seen);
         }
         if self.len >= self.limits.nonces_max {
-            return Err(ReplayError::Full { retry_after_ms: self.retry_after_ms() });
+            return Err(ReplayError::Full { retry_after_ms: self.retry_after_ms(now) });
         }
-        self.insert(kid, *nonce);
+        self.insert(now, kid, *nonce);
         Ok(())
     }
 
-    fn forget(&mut self) {
+    fn forget(&mut self, now: Millis) {
         while let Some(oldest) = self.generations.front() {
-            if self.forgets_at(oldest) > self.now {
+            if self.forgets_at(oldest) > now {
                 return;
             }
             self.len -= oldest.len;
@@ -106,10 +105,10 @@ impl ReplayCache {
         }
     }
 
-    fn insert(&mut self, kid: &KeyId, nonce: [u8; 16]) {
-        if self.generations.back().is_none_or(|newest| newest.ends <= self.now) {
+    fn insert(&mut self, now: Millis, kid: &KeyId, nonce: [u8; 16]) {
+        if self.generations.back().is_none_or(|newest| newest.ends <= now) {
             let span_ms = (self.limits.window_ms / GENERATIONS).max(1);
-            let generation = Generation { ends: self.now.after(span_ms), seen: HashMap::new(), len: 0 };
+            let generation = Generation { ends: now.after(span_ms), seen: HashMap::new(), len: 0 };
             self.generations.push_back(generation);
         }
         if let Some(newest) = self.generations.back_mut() {
@@ -138,8 +137,8 @@ impl ReplayCache {
         generation.ends.after(self.limits.window_ms)
     }
 
-    fn retry_after_ms(&self) -> u64 {
-        self.generations.front().map_or(1, |oldest| self.forgets_at(oldest).since(self.now).max(1))
+    fn retry_after_ms(&self, now: Millis) -> u64 {
+        self.generations.front().map_or(1, |oldest| self.forgets_at(oldest).since(now).max(1))
     }
 }
 
@@ -172,6 +171,8 @@ mod tests {
         assert_eq!(admit(6, "k2"), Ok(()), "another key has its own");
         assert_eq!(admit(5 + WINDOW, "k1"), Err(ReplayError::Seen));
         assert_eq!(admit(0, "k1"), Err(ReplayError::Seen), "time going back forgets nothing");
+        assert_eq!(admit(0, "k3"), Ok(()));
+        assert_eq!(admit(WINDOW, "k3"), Err(ReplayError::Seen));
         assert_eq!(admit(5 + WINDOW + WINDOW / 4, "k1"), Ok(()), "a quarter longer at most");
         assert!(!cache.is_empty());
     }

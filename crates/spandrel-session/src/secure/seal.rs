@@ -182,9 +182,7 @@ fn read_members(text: &str) -> Option<[&str; 3]> {
         let (name, after) = read_string(rest)?;
         let (value, after) = read_string(skip_space(after).strip_prefix(':')?)?;
         let at = MEMBERS.iter().position(|member| *member == name)?;
-        if values.get_mut(at)?.replace(value).is_some() {
-            return None;
-        }
+        *values.get_mut(at)? = Some(value); // one twice is another missing
         rest = skip_space(after).strip_prefix(end)?;
     }
     let [encrypted, iv, tag] = values;

@@ -127,7 +127,7 @@ impl TlsServer {
     /// Runs the handshake on a stream just accepted, within the deadline, and returns the stream inside. A peer that is
     /// refused is told with an alert. Dropping the future drops the peer.
     ///
-    /// The result can be handed to an HTTP server as it is.
+    /// The result can be handed to an HTTP server as it is. A TCP socket wants `TCP_NODELAY` set before.
     ///
     /// # Errors
     ///

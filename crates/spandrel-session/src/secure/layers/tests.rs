@@ -208,6 +208,17 @@ fn the_hello_of_a_sealed_session_goes_in_the_clear_and_nothing_else_does() {
 }
 
 #[test]
+fn only_the_hello_is_excused_from_its_signature() {
+    let mut config = stack(false, true, Some(Signing::Required)).config(Side::Client);
+    config.sealing = Sealing::AfterHello;
+    let mut client = Layers::new(config);
+    assert!(receive(&mut client, &Frame::text(HELLO)).is_ok());
+    client.seal_with(crate::secure::testing::keys());
+    let frame = send(&mut stack(false, true, None).layers(Side::Server), &message(1), 1);
+    assert_eq!(failure(receive(&mut client, &frame)), AuthFailure::Required);
+}
+
+#[test]
 fn a_sealed_hello_or_one_that_comes_twice_is_refused() {
     let client = || {
         let mut config = stack(false, true, None).config(Side::Client);
@@ -389,7 +400,7 @@ fn entropy_is_drawn_only_when_it_is_used() {
 
 #[test]
 fn an_idle_connection_holds_little() {
-    assert!(size_of::<Layers>() <= 96, "{} bytes", size_of::<Layers>());
+    assert!(size_of::<Layers>() <= 64, "{} bytes", size_of::<Layers>());
     assert!(size_of::<SignState>() <= 64, "{} bytes", size_of::<SignState>());
     assert!(size_of::<Sealer>() <= 2560, "{} bytes", size_of::<Sealer>());
 }

@@ -144,6 +144,39 @@ fn every_part_of_the_tail_has_one_spelling() {
 }
 
 #[test]
+fn a_good_signature_does_not_excuse_the_form() {
+    let head = r#"{"requestId":"r""#;
+    let message = |token: &str, at: &str| {
+        let tag = mac(token, at, head, Direction::ClientToServer, |parts| sign(&key(), parts));
+        [head, AUTH, TOKEN, token, TIMESTAMP, at, SIGNATURE, &encode_base64url(&tag), END].concat()
+    };
+    let (token, at) = ("k1.BQUFBQUFBQUFBQUFBQUFBQ", "1710000000000");
+    for (name, token, at, want) in [
+        ("as it should be", token, at, true),
+        ("timestamp 0", token, "0", true),
+        ("timestamp of 16 digits", token, "9999999999999999", true),
+        ("timestamp of 17 digits", token, "10000000000000000", false),
+        ("timestamp with a zero in front", token, "01710000000000", false),
+        ("timestamp of two zeros", token, "00", false),
+        ("no timestamp", token, "", false),
+        ("timestamp below zero", token, "-1", false),
+        ("timestamp with a fraction", token, "1.0", false),
+        ("timestamp in other digits", token, "\u{0661}", false),
+        ("nonce of 15 bytes", "k1.BQUFBQUFBQUFBQUFBQUF", at, false),
+        ("nonce of 17 bytes", "k1.BQUFBQUFBQUFBQUFBQUFBQU", at, false),
+        ("nonce with spare bits set", "k1.BQUFBQUFBQUFBQUFBQUFBR", at, false),
+        ("nonce in the standard alphabet", "k1.BQUFBQUFBQUFBQUFBQUF+Q", at, false),
+        ("padded nonce", "k1.BQUFBQUFBQUFBQUFBQUFBQ==", at, false),
+        ("no nonce", "k1.", at, false),
+        ("no key id", ".BQUFBQUFBQUFBQUFBQUFBQ", at, false),
+        ("another key id", "k2.BQUFBQUFBQUFBQUFBQUFBQ", at, false),
+        ("a longer key id", "k1.k1.BQUFBQUFBQUFBQUFBQUFBQ", at, false),
+    ] {
+        assert_eq!(read(&message(token, at)).is_ok(), want, "{name}");
+    }
+}
+
+#[test]
 fn a_signature_has_one_spelling_too() {
     let good = signed();
     let (head, last) = (&good[..good.len() - 4], good.as_bytes()[good.len() - 4]);
