@@ -146,10 +146,16 @@ impl Talk {
         self.inner.metrics.messages_in.inc();
         let text = match self.wire.open(frame) {
             Ok(text) => text,
-            Err(why) => return self.end_by(why),
+            Err(why) => {
+                if why.code == CloseCode::AUTH_FAILED.0 {
+                    self.inner.metrics.unproved.inc();
+                }
+                return self.end_by(why);
+            }
         };
         let now = self.inner.now();
         if let Err(refusal) = self.wire.verify(&text, &self.inner) {
+            self.inner.metrics.unproved.inc();
             self.conversation.unproved(now, &text, &refusal.failure);
             if refusal.close.is_some() {
                 self.conversation.close(CloseCode::AUTH_FAILED, "authentication failed");
