@@ -226,8 +226,9 @@ pub(crate) async fn health(State(inner): State<Arc<Inner>>) -> Response {
 }
 
 /// `GET /v1/openapi.json`.
-pub(crate) async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], crate::OPENAPI).into_response()
+pub(crate) async fn openapi(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Answer {
+    inner.config.auth.authenticate(&headers)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], crate::OPENAPI).into_response())
 }
 
 async fn tell(
