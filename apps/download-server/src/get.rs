@@ -156,13 +156,18 @@ pub(crate) async fn run(args: GetArgs) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("download-server get: {error}");
+            eprintln!("download-server get: {}", printable(&error.to_string()));
             if let GetError::Interrupted { id, is_cancelled: false } = &error {
                 eprintln!("take it up with: download-server get {} --attach {id}", args.url);
             }
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// A server's words go to a terminal, which would obey what it took for a command.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 async fn try_run(args: &GetArgs) -> Result<GetReport, GetError> {
@@ -226,6 +231,11 @@ mod tests {
 
     fn parse(line: &str) -> Result<GetArgs, clap::Error> {
         Cli::try_parse_from(["get"].into_iter().chain(line.split(' '))).map(|cli| cli.args)
+    }
+
+    #[test]
+    fn a_servers_words_command_no_terminal() {
+        assert_eq!(printable("no \u{1b}]0;title\u{7}\u{9b}2J rows"), "no  ]0;title  2J rows");
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub enum ClientError {
 /// The local event `connection:failed` (protocol section 10.3): the attempts are used up, or the server said a code
 /// after which trying again is pointless.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("connection failed with code {code} after {attempts} attempts to reconnect{}{reason}", if reason.is_empty() { "" } else { ": " })]
+#[error("connection failed with code {code}{}{}", after(*.attempts), because(.reason))]
 pub struct Failure {
     /// Last close code; 1006 when there was none.
     pub code: u16,
@@ -135,6 +135,18 @@ pub struct Failure {
     pub reason: String,
     /// Attempts to reconnect that were made.
     pub attempts: u32,
+}
+
+fn after(attempts: u32) -> String {
+    match attempts {
+        0 => String::new(),
+        1 => " after an attempt to reconnect".to_owned(),
+        n => format!(" after {n} attempts to reconnect"),
+    }
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
 impl ClientError {
@@ -161,5 +173,21 @@ impl ClientError {
 
     pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::File { path: path.to_owned(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_reads_as_a_sentence() {
+        for (code, reason, attempts, want) in [
+            (4401, "authentication failed", 0, "connection failed with code 4401: authentication failed"),
+            (1006, "", 5, "connection failed with code 1006 after 5 attempts to reconnect"),
+            (4406, "x", 1, "connection failed with code 4406 after an attempt to reconnect: x"),
+        ] {
+            assert_eq!(Failure { code, reason: reason.to_owned(), attempts }.to_string(), want);
+        }
     }
 }

@@ -115,7 +115,7 @@ pub async fn get(
         () = &mut interrupt => return Err(GetError::InterruptedEarly),
     };
     report(GetEvent::Accepted(download.start()));
-    let plan = Plan::new(options, download.start(), has_header);
+    let plan = Plan::new(client, options, download.start(), has_header);
     let plan = match plan {
         Ok(plan) => plan,
         Err(e) => {

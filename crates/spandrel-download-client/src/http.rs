@@ -55,6 +55,11 @@ impl Http {
         self.client.request(request).await.map_err(|e| ClientError::Http(chain(&e)))
     }
 
+    /// Whether it is known where that is, and it may be fetched from there.
+    pub(crate) fn reaches(&self, reference: &str) -> Result<(), ClientError> {
+        self.origin.join(reference).map(drop)
+    }
+
     async fn json<T: DeserializeOwned>(
         &self,
         method: Method,

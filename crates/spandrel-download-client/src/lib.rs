@@ -37,6 +37,8 @@ mod credentials;
 mod dial;
 mod error;
 mod fetch;
+#[doc(hidden)]
+pub mod fuzz;
 mod get;
 mod http;
 mod options;

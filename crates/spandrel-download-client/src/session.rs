@@ -22,9 +22,10 @@ use crate::random;
 use crate::slot::DownloadEvent;
 use crate::{ClientError, ClientOptions, Failure};
 
-pub(crate) use book::{Ask, Reply};
-use book::{Book, Effect};
+use book::Effect;
+pub(crate) use book::{Ask, Book, Reply};
 pub use channel::SessionInfo;
+pub(crate) use channel::unwrapped;
 use channel::{Channel, Lost, Memory, SendError};
 use opening::Unopened;
 

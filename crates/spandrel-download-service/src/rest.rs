@@ -226,8 +226,9 @@ pub(crate) async fn health(State(inner): State<Arc<Inner>>) -> Response {
 }
 
 /// `GET /v1/openapi.json`.
-pub(crate) async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], crate::OPENAPI).into_response()
+pub(crate) async fn openapi(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Answer {
+    inner.config.auth.authenticate(&headers)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], crate::OPENAPI).into_response())
 }
 
 async fn tell(
@@ -252,7 +253,10 @@ async fn download_request(inner: &Inner, request: Request) -> Result<(DownloadRe
     let limits = &inner.datasets.defaults().limits;
     // A body that is not much too long is read all the same: an answer given before the end of the body is lost
     // when the connection is reset under a client that still sends.
-    let bounds = Limits { body_bytes_max: limits.message_bytes_max.saturating_mul(2), ..Limits::default() };
+    let bounds = Limits {
+        body_bytes_max: limits.message_bytes_max.saturating_mul(2),
+        body_read_ms_max: inner.config.limits.body_ms_max,
+    };
     let (parts, body) = request.into_parts();
     let body = read_body(&parts.headers, body, &bounds).await.map_err(|e| {
         let code = match e {
@@ -260,7 +264,10 @@ async fn download_request(inner: &Inner, request: Request) -> Result<(DownloadRe
             BodyError::TooSlow { .. } => ErrorCode::Timeout,
             _ => ErrorCode::MalformedMessage,
         };
-        Refusal::new(code, e.to_string())
+        match code {
+            ErrorCode::Timeout => Refusal(ErrorResponse::new(code, e.to_string()).with_retry_after(1_000)),
+            _ => Refusal::new(code, e.to_string()),
+        }
     })?;
     let request = DownloadRequest::from_body(&body, limits)?;
     // UTF-8, or it would not have been read.

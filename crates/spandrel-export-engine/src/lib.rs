@@ -71,7 +71,7 @@ mod space;
 
 pub use incident::{internal, panic_text};
 pub use jobs::{
-    Accepted, Catalog, Clock, Condition, JobRequest, Jobs, JobsConfig, JobsError, OnChange, SystemClock, Work,
-    WorkError,
+    Accepted, Catalog, Clock, Condition, JobRequest, Jobs, JobsConfig, JobsError, OnChange, SystemClock,
+    Work, WorkError,
 };
 pub use run::{Checkpoint, Control, Export, ExportError, Part, Preview, Sink, Summary};

@@ -45,6 +45,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(
+        client: &Client,
         options: &GetOptions,
         start: &DownloadStart,
         has_header: bool,
@@ -61,6 +62,10 @@ impl Plan {
         };
         if start.total_rows_exact {
             plan.check(start.files.len(), start.download_id)?;
+        }
+        for file in start.files.iter().filter(|file| !file.url.is_empty()) {
+            // Better told before an hour of rows than after.
+            client.http.reaches(&file.url)?;
         }
         Ok(plan)
     }

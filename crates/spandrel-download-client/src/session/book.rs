@@ -268,10 +268,15 @@ impl Book {
                 if let Some(ask) = self.answered(message) {
                     return self.refused(ask, error);
                 }
-                tracing::warn!(%error, "the server complains");
                 match (code, away) {
-                    (ErrorCode::ShuttingDown | ErrorCode::Overloaded, Some(ms)) => Effect::StayAway(ms),
-                    _ => Effect::None,
+                    (ErrorCode::ShuttingDown | ErrorCode::Overloaded, Some(ms)) => {
+                        tracing::info!(%error, "the server wants to be left alone");
+                        Effect::StayAway(ms)
+                    }
+                    _ => {
+                        tracing::warn!(%error, "the server complains");
+                        Effect::None
+                    }
                 }
             }
         }

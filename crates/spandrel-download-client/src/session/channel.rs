@@ -197,7 +197,7 @@ pub(super) fn printable(reason: &str) -> String {
 }
 
 /// The message in its IPC form (section 2.3).
-pub(super) fn unwrapped(text: &str) -> Result<String, Lost> {
+pub(crate) fn unwrapped(text: &str) -> Result<String, Lost> {
     #[derive(Deserialize)]
     struct Wrapped<'t> {
         #[serde(borrow)]

@@ -214,6 +214,33 @@ async fn a_message_that_is_not_the_servers_ends_the_session() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn frames_that_cannot_be_read_end_the_session_with_their_code() {
+    let zlib = |bytes: &[u8]| {
+        let mut out = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut out, bytes).unwrap();
+        out.finish().unwrap()
+    };
+    let bomb = zlib(&vec![b' '; 8 << 20]);
+    assert!(bomb.len() < 20_000);
+    let trailing = [zlib(b"{}"), vec![0]].concat();
+    for (name, subprotocol, bytes, code) in [
+        ("binary without deflate", Subprotocol::Json, zlib(b"{}"), 1003),
+        ("no zlib stream", Subprotocol::Deflate, b"nonsense".to_vec(), 1007),
+        ("bytes after the stream", Subprotocol::Deflate, trailing, 1007),
+        ("inflates past the limit", Subprotocol::Deflate, bomb, 1009),
+        ("too short for a seal", Subprotocol::Aes, vec![0; 27], 4401),
+    ] {
+        let mut server = Stage::set(&[subprotocol]);
+        let options = if subprotocol.has_aes() { sealed() } else { ClientOptions::default().deflates(true) };
+        let (client, mut line) = server.pair(options).await;
+        exchange(&mut server, &client, &mut line).await;
+        line.conn.send(Frame::binary(bytes)).await.unwrap();
+        assert_eq!(line.goodbye().await, code, "{name}");
+        assert_eq!(failure(&client).await.code, code, "{name}");
+    }
+}
+
 /// More than the protocol asks: nonces are remembered over reconnects.
 #[tokio::test(start_paused = true)]
 async fn what_an_earlier_connection_carried_is_not_taken_again() {
@@ -356,7 +383,6 @@ impl Server {
     }
 }
 
-/// Long messages are sealed in the form that costs least, and the server is answered in kind.
 #[tokio::test(start_paused = true)]
 async fn a_sealed_session_can_be_closed_in_good_order() {
     let mut server = Stage::set(&[Subprotocol::Aes]);
