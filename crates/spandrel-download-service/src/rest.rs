@@ -15,7 +15,7 @@ use spandrel_download_protocol::{
     JobState, Preview, RequestId,
 };
 use spandrel_export_engine::{Control, JobsError};
-use spandrel_http::{BodyError, Limits, read_body};
+use spandrel_http::{BodyError, Limits, Repeats, read_body};
 use spandrel_jobs::{Cursor, JobError, Principal};
 
 use crate::error::Refusal;
@@ -188,7 +188,7 @@ pub(crate) async fn preview(
             let mut prepared = inner.datasets.prepare(resolved, text)?;
             prepared.export.scratch =
                 inner.config.state_dir.join("scratch").join(encode_base64url(&random()?));
-            let head = prepared.export.preview(rows, &control).map_err(|e| read_failed(&e))?;
+            let head = prepared.export.preview(rows, &control).map_err(|e| read_failed(inner, &e))?;
             Ok((prepared, head, slot))
         })
         .await?
@@ -203,7 +203,7 @@ pub(crate) async fn preview(
         });
         let limit = Duration::from_millis(inner.config.limits.preview_count_ms_max);
         if let Ok(Ok(counted)) = tokio::time::timeout(limit, count).await {
-            total.rows = counted.map_err(|e| read_failed(&e))?;
+            total.rows = counted.map_err(|e| read_failed(&inner, &e))?;
             total.is_exact = true;
         }
     }
@@ -286,8 +286,11 @@ fn status_of(inner: &Inner, principal: &Principal, id: DownloadId) -> Result<Dow
     })
 }
 
-fn read_failed(e: &spandrel_export_engine::ExportError) -> ErrorResponse {
-    tracing::warn!(error = %e, "a preview failed");
+fn read_failed(inner: &Inner, e: &spandrel_export_engine::ExportError) -> ErrorResponse {
+    static KIND: Repeats = Repeats::new();
+    if let Some(left_out) = KIND.admit(inner.now().mono_ms) {
+        tracing::warn!(error = %e, left_out, "a preview failed");
+    }
     ErrorResponse::new(ErrorCode::SourceError, "the data set could not be read").with_retry_after(5_000)
 }
 

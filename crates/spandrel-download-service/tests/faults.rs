@@ -674,3 +674,58 @@ async fn a_source_that_gives_no_answer_is_answered_for() {
     };
     timeout(PATIENCE, back).await.expect("when it answers, all is as before");
 }
+
+/// Everything below a folder that others than the owner could look at.
+#[cfg(unix)]
+fn readable_by_others(folder: &Path) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut found = Vec::new();
+    let mut todo = vec![folder.to_owned()];
+    while let Some(path) = todo.pop() {
+        let meta = std::fs::metadata(&path).unwrap();
+        if meta.permissions().mode() & 0o077 != 0 {
+            found.push(path.display().to_string());
+        }
+        if meta.is_dir() {
+            todo.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    found
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_of_the_state_is_anybody_elses() {
+    let bench = Bench::start(|_| {}).await;
+    file_of(&bench).await;
+    bench.call("POST", "/v1/preview", "", &request().to_string()).await;
+    let found = readable_by_others(&bench.dir.path().join("state"));
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_vanishes_fails_the_job_and_its_parts_are_gone() {
+    let gate = Arc::new(Gate::default());
+    let shut = Arc::clone(&gate);
+    let bench = Bench::over(2_000, |inner| Arc::new(Mute { inner, gate: shut }), |_| {}).await;
+    let mut slow = request();
+    slow["options"] = json!({ "maxRowsPerSecond": 500, "maxRowsPerFile": 100 });
+    let created = bench.call("POST", "/v1/downloads", "", &slow.to_string()).await.json();
+    let id = created["downloadId"].as_str().unwrap().to_owned();
+    let path = format!("/v1/downloads/{id}");
+    let begun = async {
+        loop {
+            let status = bench.get(&path).await.json();
+            if let Some(url) = status["files"][0]["url"].as_str() {
+                return url.to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let url = timeout(PATIENCE, begun).await.expect("a part is finished");
+    assert_eq!(bench.get(&url).await.status, 200, "and served");
+    std::fs::write(bench.dir.path().join("logs.csv"), "id,time,note\r\n").unwrap();
+    let status = bench.get(&format!("{path}?wait=20")).await.json();
+    assert_eq!((&status["state"], &status["error"]["code"]), (&"failed".into(), &"SOURCE_CHANGED".into()));
+    assert_eq!(bench.get(&url).await.status, 404, "half a download is not presented");
+}
