@@ -69,11 +69,12 @@ fn known(inner: &Inner, request: &Request) -> Result<Option<Known>, Refusal> {
     if auth.is_open() {
         return Ok(None);
     }
+    let rechecks = inner.rechecks.subscribe();
     match auth.authenticate(request.headers()) {
         Ok(principal) => {
             let digest = TokenDigest::in_headers(request.headers());
             let proof = digest.map_or(Proof::Nothing, |digest| Proof::Bearer(digest, principal.clone()));
-            Ok(Some(Known { principal, proof }))
+            Ok(Some(Known { principal, proof, rechecks }))
         }
         Err(error) if error.code == ErrorCode::AuthRequired && has_kid(request.uri().query()) => Ok(None),
         Err(error) => Err(Refusal(error)),
