@@ -186,7 +186,7 @@ async fn run(
         tokio::select! {
             served = &mut serving => served.map_err(|e| e.to_string())?,
             () = &mut gone => {
-                tracing::info!("the parent process is gone");
+                tracing::info!("the parent process is gone, or its session is over");
                 break;
             }
             _ = terminate.recv() => break,
