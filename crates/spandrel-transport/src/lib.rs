@@ -77,6 +77,9 @@ mod tls_error;
 mod transport;
 
 pub mod conformance;
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use connection::Connection;
 pub use driver::Driver;

@@ -214,4 +214,18 @@ proptest::proptest! {
         proptest::prop_assert_eq!(fingerprint.to_string().parse::<Fingerprint>().ok(), Some(fingerprint));
         let _ = text.parse::<Fingerprint>();
     }
+
+    /// Files that are nearly right are refused or taken, and never make it panic.
+    #[test]
+    fn prop_never_panics_on_bent_files(at in 0_usize..2000, byte: u8, cut in 0_usize..2000) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut both = made.cert.pem() + &made.signing_key.serialize_pem();
+        proptest::prop_assert!(TlsServer::from_pem_bytes(both.as_bytes(), both.as_bytes()).is_ok());
+        both.truncate(both.len().saturating_sub(cut.saturating_sub(1000)));
+        let mut bent = both.into_bytes();
+        if let Some(place) = bent.get_mut(at) {
+            *place = byte;
+        }
+        crate::fuzz::fuzz_pem(&bent);
+    }
 }
