@@ -34,6 +34,8 @@ const LINGER: Duration = Duration::from_secs(3);
 /// Bytes of a request's head; also what is kept of an answer beside the block that is being sent.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 100;
+/// Connections of one address, unless the configuration says otherwise: a browser or a pool needs no more.
+const PER_ADDRESS_MAX: usize = 32;
 /// Peers that are told why they are refused, at once. More are dropped without a word.
 const REFUSALS_MAX: usize = 64;
 /// Bytes the kernel keeps of an answer before the peer has room: a reader that stands still costs this and its own
@@ -94,8 +96,10 @@ impl Port {
     fn new(service: &Service) -> Self {
         let inner = Arc::clone(&service.0);
         let limits = &inner.config.limits;
-        let bounds = spandrel_transport::Limits::default()
-            .with_connections_max(limits.http_connections_max.max(1), limits.http_per_address_max.max(1));
+        let all = limits.http_connections_max.max(1);
+        let from_proxy = inner.config.public_base_url.as_ref().map(|_| all);
+        let each = limits.http_per_address_max.or(from_proxy).unwrap_or(PER_ADDRESS_MAX).max(1);
+        let bounds = spandrel_transport::Limits::default().with_connections_max(all, each);
         let admission = match limits.http_counts_loopback {
             true => Admission::counting_loopback(&bounds),
             false => Admission::new(&bounds),

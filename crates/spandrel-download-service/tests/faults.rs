@@ -258,7 +258,7 @@ async fn a_body_has_a_time() {
 #[tokio::test]
 async fn one_address_has_so_many_connections_and_links_count() {
     let bench = Bench::start(|config| {
-        config.limits.http_per_address_max = 4;
+        config.limits.http_per_address_max = Some(4);
         config.limits.http_counts_loopback = true;
     })
     .await;
@@ -282,6 +282,22 @@ async fn one_address_has_so_many_connections_and_links_count() {
     timeout(PATIENCE, back).await.expect("places come back");
     assert!(bench.metric("spandrel_connections_refused_total", 1).await >= 1);
     drop(socket);
+}
+
+#[tokio::test]
+async fn one_address_has_32_unless_it_is_a_proxy() {
+    for (name, proxy, want) in [("everybody", None, 503), ("a proxy", Some("https://export.example"), 200)] {
+        let bench = Bench::start(|config| {
+            config.limits.http_counts_loopback = true;
+            config.public_base_url = proxy.map(str::to_owned);
+        })
+        .await;
+        let mut held = Vec::new();
+        for _ in 0..32 {
+            held.push(bench.connect().await);
+        }
+        assert_eq!(bench.get("/v1/health").await.status, want, "{name}");
+    }
 }
 
 #[tokio::test]
