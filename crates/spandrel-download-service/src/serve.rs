@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use spandrel_download::spread;
+use spandrel_http::Repeats;
 use spandrel_transport::{Admission, BoxStream, Slot, TlsServer, farewell};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -53,7 +54,7 @@ impl Service {
         let port = Arc::new(Port::new(self));
         let inner = &self.0;
         inner.tasks.spawn(crate::health::keep_watch(Arc::clone(inner)));
-        let mut is_failing = false;
+        let failures = Repeats::new();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -63,14 +64,13 @@ impl Service {
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    if !std::mem::replace(&mut is_failing, true) {
-                        tracing::warn!(%error, "cannot accept, trying again");
+                    if let Some(left_out) = failures.admit(inner.now().mono_ms) {
+                        tracing::warn!(%error, left_out, "cannot accept, trying again");
                     }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             };
-            is_failing = false;
             let _ = stream.set_nodelay(true);
             match port.admission.admit(Some(address.ip())) {
                 Some(slot) => {
