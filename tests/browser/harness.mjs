@@ -51,14 +51,14 @@ export function restartServer() {
   return new Promise((resolve) => { process.stdin.once('data', resolve); });
 }
 
-/** Serves files by `answer(path)`, which gives `[type, body]` or nothing, on a port of its own. */
-export async function serve(answer) {
+/** Serves files by `answer(path)`, which gives `[type, body]` or nothing, on a free port unless one is given. */
+export async function serve(answer, port = 0) {
   const server = createServer(async (request, response) => {
     const [type, body] = (await answer(new URL(request.url, 'http://x').pathname)) ?? [];
     response.writeHead(body === undefined ? 404 : 200, { 'Content-Type': type ?? 'text/plain' });
     response.end(body);
   });
-  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  await new Promise((resolve) => { server.listen(port, '127.0.0.1', resolve); });
   return { port: server.address().port, stop: () => { server.closeAllConnections(); server.close(); } };
 }
 /** The modules of the page, and an empty page to run them in. */

@@ -87,6 +87,17 @@ mod real {
         run(config, "signin.mjs", &["--token", TOKEN, "--key", KEY]).await;
     }
 
+    /// `docs/browser-client.md` prints a page and lists names; the page runs and the lists are complete.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_guide_is_true() {
+        // The server has to know the page's origin, so its port is chosen before either runs.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let port = free.expect("a port").port().to_string();
+        let mut config = auth("required");
+        config["allowedOrigins"] = json!([format!("http://127.0.0.1:{port}")]);
+        run(config, "docs.mjs", &["--port", &port, "--token", TOKEN, "--key", KEY]).await;
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn strangers_reach_nothing() {
         run(json!({}), "foreign.mjs", &[]).await;

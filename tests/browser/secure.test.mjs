@@ -112,11 +112,11 @@ function connect(options) {
   return Peer.opened.next();
 }
 /** A connection past its hello. */
-async function opened(options) {
+async function opened(options, more) {
   const peer = await connect(options);
   const hello = once(client, 'hello');
   if (options?.signed === false) peer.signs = false;
-  await peer.hello();
+  await peer.hello(more);
   await hello;
   await told.next();
   return peer;
@@ -264,6 +264,23 @@ for (const [why, options, lie, wanted] of [
   });
 }
 
+test('a nonce in another spelling of base64 is refused, though it is signed', async () => {
+  for (const [nonce, taken] of [['A'.repeat(22), true], [`${'A'.repeat(21)}B`, false]]) {
+    const [head, token] = ['{"event":"status:update","data":{},"requestId":"srv-1"', `k1.${nonce}`];
+    const mac = await crypto.subtle.sign('HMAC', signing, secure.utf8(`spandrel.download.v1\ns2c\n${token}\n5\n${head}`));
+    const text = `${head},"auth":{"token":"${token}","timestamp":5,"signature":"${secure.toBase64Url(new Uint8Array(mac))}"}}`;
+    const read = await secure.verify(signing, 'k1', 's2c', text).then(() => true, (error) => error.code);
+    assert.equal(read, taken || 4401, nonce);
+  }
+});
+
+test('the answer to a ping sets the clock again', async () => {
+  const peer = await connect({ seal: true });
+  await peer.hello({ serverTime: Date.now() - 20000 }); // in the clear, so anybody may have written it
+  await once(client, 'hello');
+  assert.ok(Math.abs(client.serverNow() - Date.now()) < 5000, 'the sealed pong knows better');
+});
+
 test('a hello that is not signed, or signed by another key, is refused', async () => {
   const other = await secure.signingKey(await secure.importSecret(new Uint8Array(32)));
   for (const make of [(text) => text, (text, peer) => peer.sign(text, undefined, undefined, other)]) {
@@ -306,9 +323,9 @@ test('a hello without a good nonce, or anything else first, is refused', async (
   }
 });
 
-test('a message that is too old ends the connection, but the client comes back', async () => {
+test('a message that is too old ends the connection, but the client comes back', { timeout: 10000 }, async () => {
   for (const off of [-30500, 30500]) {
-    const peer = await opened();
+    const peer = await opened({}, { heartbeatIntervalMs: 3600000 }); // not the heartbeat, which ends it in the same way
     await peer.says(...UPDATE, { at: Date.now() + off });
     assert.equal(await peer.closed, 4408);
     const next = await Peer.opened.next();

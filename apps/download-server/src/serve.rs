@@ -202,12 +202,15 @@ impl Reload {
         if let Some(path) = &self.path {
             let replaced = Config::read(path).and_then(|config| {
                 if config.auth.is_required() == self.ring.is_open() {
-                    tracing::warn!("auth.mode changes only with a new start; keys and tokens are taken over");
+                    tracing::warn!("auth.mode changes only with a new start");
                 }
                 config.auth.replace(&self.ring)
             });
             match replaced {
-                Ok(()) => self.service.recheck(),
+                Ok(()) => {
+                    self.service.recheck();
+                    tracing::info!("keys and tokens are taken over");
+                }
                 Err(error) => tracing::error!(error, "keys and tokens stay as they were"),
             }
         }

@@ -119,6 +119,8 @@ pub struct Limits {
     /// Milliseconds until the head of a request is there, and before it the TLS handshake. Default 5,000; a kept
     /// connection may be idle as long.
     pub head_ms_max: u64,
+    /// Milliseconds until the last byte of a request's body is there. Default 30,000.
+    pub body_ms_max: u64,
     /// Milliseconds the reader of an answer may take nothing. Default 30,000; then it is dropped.
     pub stalled_ms_max: u64,
     /// Milliseconds a command or REST call may take before it is answered `TIMEOUT`. Default 30,000; the work itself
@@ -167,6 +169,7 @@ impl Default for Limits {
             http_per_address_max: 32,
             http_counts_loopback: false,
             head_ms_max: 5_000,
+            body_ms_max: 30_000,
             stalled_ms_max: 30_000,
             command_ms_max: 30_000,
             outbound_bytes_max: 256 << 20,

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::admission::Session;
 use crate::hub::Mailbox;
-use crate::overload::Share;
+use crate::overload::{Share, spread_refusal};
 use crate::panics::contained;
 use crate::service::{Inner, random};
 use crate::standing::Standing;
@@ -37,6 +37,7 @@ pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, 
         // A sealed session has no keys before its hello: it is told by the code alone.
         if server_nonce.is_none() {
             let error = ErrorResponse::new(ErrorCode::Overloaded, "too many connections; try later");
+            let error = spread_refusal(error);
             let (id, wall_ms) = (RequestId::server(number << 32), inner.now().wall_ms);
             let text = write_message(ServerEvent::SystemError, id.as_str(), wall_ms, &error);
             let _ = wire.send(text, wall_ms);

@@ -10,8 +10,9 @@ use spandrel_download_protocol::{
 };
 use spandrel_export::SourceError;
 use spandrel_export_engine::{
-    Catalog, Checkpoint, Control, Export, ExportError, Sink, Summary, Work, WorkError, internal,
+    Catalog, Checkpoint, Clock, Control, Export, ExportError, Sink, Summary, Work, WorkError, internal,
 };
+use spandrel_http::Repeats;
 use spandrel_jobs::{Principal, Spec, Total};
 
 use crate::{Dataset, ServiceConfig, ServiceError};
@@ -23,6 +24,7 @@ pub(crate) struct Datasets {
     defaults: Defaults,
     workers: usize,
     sort_rows_max: Option<u64>,
+    clock: Arc<dyn Clock>,
 }
 
 /// A request that can run, over the rows there are now.
@@ -50,7 +52,14 @@ impl Datasets {
         }
         let default = items.iter().position(|d| d.is_default).unwrap_or(0);
         let sort_rows_max = config.limits.sort_rows_max;
-        Ok(Self { items, default, defaults, workers: config.workers.max(1), sort_rows_max })
+        Ok(Self {
+            items,
+            default,
+            defaults,
+            workers: config.workers.max(1),
+            sort_rows_max,
+            clock: Arc::clone(&config.clock),
+        })
     }
 
     pub(crate) fn defaults(&self) -> &Defaults {
@@ -108,7 +117,7 @@ impl Datasets {
         let Resolved { dataset: name, schema, query, output } = resolved;
         let dataset = self.find(&name).ok_or_else(gone)?;
         let snapshot = dataset.source.snapshot();
-        let rows = dataset.source.rows(&snapshot).map_err(|e| source_error(&e))?;
+        let rows = dataset.source.rows(&snapshot).map_err(|e| source_error(&e, self.clock.now().mono_ms))?;
         let first = part_file_name(&name, query.from, query.to, 1, output.format, output.codec);
         let (stem, suffix) = first.split_once("-part00001").unwrap_or((&first, ""));
         let spec = Spec {
@@ -130,7 +139,7 @@ impl Datasets {
         let limit = query.limit.unwrap_or(u64::MAX);
         let export = Export { rows, query, output, workers: self.workers, scratch: std::env::temp_dir() };
         let failed = |e: ExportError| match e {
-            ExportError::Source(e) => source_error(&e),
+            ExportError::Source(e) => source_error(&e, self.clock.now().mono_ms),
             e => internal(&format!("a request could not be planned: {e}")),
         };
         let scan_rows = export.rows_scanned_max().map_err(failed)?;
@@ -239,8 +248,11 @@ fn gone() -> ErrorResponse {
     ErrorResponse::new(ErrorCode::UnknownDataset, "the data set is gone")
 }
 
-fn source_error(e: &SourceError) -> ErrorResponse {
-    tracing::warn!(error = %e, "a data set could not be read for a request");
+fn source_error(e: &SourceError, now_ms: u64) -> ErrorResponse {
+    static KIND: Repeats = Repeats::new();
+    if let Some(left_out) = KIND.admit(now_ms) {
+        tracing::warn!(error = %e, left_out, "a data set could not be read for a request");
+    }
     match e {
         SourceError::Changed { .. } => ErrorResponse::new(
             ErrorCode::SourceChanged,

@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::HeaderValue;
 use spandrel_download_protocol::{ErrorCode, JobState};
 use spandrel_export_engine::internal;
-use spandrel_http::{FileFacts, UrlError, UrlSigner, open_file, serve_file};
+use spandrel_http::{FileFacts, Repeats, UrlError, UrlSigner, open_file, serve_file};
 use spandrel_jobs::{Job, JobError, PartFile, Principal, Spec};
 
 use crate::error::Refusal;
@@ -32,7 +32,10 @@ pub(crate) async fn file(
     })?;
     let path = inner.jobs.part_path(id, &name).ok_or(JobError::NotFound)?;
     let file = open_file(path, part.bytes).await.map_err(|e| {
-        tracing::error!(job = %id, part = part.index, error = %e, "a finished part cannot be served");
+        static KIND: Repeats = Repeats::new();
+        if let Some(left_out) = KIND.admit(inner.now().mono_ms) {
+            tracing::error!(job = %id, part = part.index, error = %e, left_out, "a finished part cannot be served");
+        }
         Refusal::new(ErrorCode::FileSystem, "the file cannot be read")
     })?;
     let facts = FileFacts {

@@ -15,7 +15,7 @@ use spandrel_download_protocol::{
     JobState, Preview, RequestId,
 };
 use spandrel_export_engine::{Control, JobsError};
-use spandrel_http::{BodyError, Limits, read_body};
+use spandrel_http::{BodyError, Limits, Repeats, read_body};
 use spandrel_jobs::{Cursor, JobError, Principal};
 
 use crate::error::Refusal;
@@ -188,7 +188,7 @@ pub(crate) async fn preview(
             let mut prepared = inner.datasets.prepare(resolved, text)?;
             prepared.export.scratch =
                 inner.config.state_dir.join("scratch").join(encode_base64url(&random()?));
-            let head = prepared.export.preview(rows, &control).map_err(|e| read_failed(&e))?;
+            let head = prepared.export.preview(rows, &control).map_err(|e| read_failed(inner, &e))?;
             Ok((prepared, head, slot))
         })
         .await?
@@ -203,7 +203,7 @@ pub(crate) async fn preview(
         });
         let limit = Duration::from_millis(inner.config.limits.preview_count_ms_max);
         if let Ok(Ok(counted)) = tokio::time::timeout(limit, count).await {
-            total.rows = counted.map_err(|e| read_failed(&e))?;
+            total.rows = counted.map_err(|e| read_failed(&inner, &e))?;
             total.is_exact = true;
         }
     }
@@ -226,8 +226,9 @@ pub(crate) async fn health(State(inner): State<Arc<Inner>>) -> Response {
 }
 
 /// `GET /v1/openapi.json`.
-pub(crate) async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], crate::OPENAPI).into_response()
+pub(crate) async fn openapi(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Answer {
+    inner.config.auth.authenticate(&headers)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], crate::OPENAPI).into_response())
 }
 
 async fn tell(
@@ -252,7 +253,10 @@ async fn download_request(inner: &Inner, request: Request) -> Result<(DownloadRe
     let limits = &inner.datasets.defaults().limits;
     // A body that is not much too long is read all the same: an answer given before the end of the body is lost
     // when the connection is reset under a client that still sends.
-    let bounds = Limits { body_bytes_max: limits.message_bytes_max.saturating_mul(2), ..Limits::default() };
+    let bounds = Limits {
+        body_bytes_max: limits.message_bytes_max.saturating_mul(2),
+        body_read_ms_max: inner.config.limits.body_ms_max,
+    };
     let (parts, body) = request.into_parts();
     let body = read_body(&parts.headers, body, &bounds).await.map_err(|e| {
         let code = match e {
@@ -260,7 +264,10 @@ async fn download_request(inner: &Inner, request: Request) -> Result<(DownloadRe
             BodyError::TooSlow { .. } => ErrorCode::Timeout,
             _ => ErrorCode::MalformedMessage,
         };
-        Refusal::new(code, e.to_string())
+        match code {
+            ErrorCode::Timeout => Refusal(ErrorResponse::new(code, e.to_string()).with_retry_after(1_000)),
+            _ => Refusal::new(code, e.to_string()),
+        }
     })?;
     let request = DownloadRequest::from_body(&body, limits)?;
     // UTF-8, or it would not have been read.
@@ -279,8 +286,11 @@ fn status_of(inner: &Inner, principal: &Principal, id: DownloadId) -> Result<Dow
     })
 }
 
-fn read_failed(e: &spandrel_export_engine::ExportError) -> ErrorResponse {
-    tracing::warn!(error = %e, "a preview failed");
+fn read_failed(inner: &Inner, e: &spandrel_export_engine::ExportError) -> ErrorResponse {
+    static KIND: Repeats = Repeats::new();
+    if let Some(left_out) = KIND.admit(inner.now().mono_ms) {
+        tracing::warn!(error = %e, left_out, "a preview failed");
+    }
     ErrorResponse::new(ErrorCode::SourceError, "the data set could not be read").with_retry_after(5_000)
 }
 

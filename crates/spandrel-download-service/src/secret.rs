@@ -11,7 +11,11 @@ use crate::ServiceError;
 /// Reads the secret of a state directory, or makes one.
 pub(crate) fn load(state_dir: &Path) -> Result<SecretKey, ServiceError> {
     let failed = |e: io::Error| ServiceError::Secret(e.to_string());
-    fs::create_dir_all(state_dir).map_err(failed)?;
+    let mut folder = fs::DirBuilder::new();
+    folder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+    folder.create(state_dir).map_err(failed)?;
     let path = state_dir.join("secret");
     match fs::read(&path) {
         Ok(bytes) => SecretKey::from_slice(&bytes).map_err(|_| {

@@ -198,7 +198,7 @@ impl Port {
 const HANDSHAKE: u8 = 22;
 
 const PLAIN: &str = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\
-                     Content-Length: 38\r\n\r\nThis port speaks TLS: ask with https.\r\n";
+                     Content-Length: 39\r\n\r\nThis port speaks TLS: ask with https.\r\n";
 
 /// The answer to one peer too many. Peers that were refused together do not come back together.
 fn busy(address: SocketAddr) -> String {

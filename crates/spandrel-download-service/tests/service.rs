@@ -408,7 +408,7 @@ async fn a_full_disk_refuses_and_says_so() {
     assert_eq!(refused.code(), (503, "OVERLOADED".into()));
     assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
     let health = bench.get("/v1/health").await;
-    assert_eq!((health.status, &health.json()["status"]), (200, &json!("degraded")));
+    assert_eq!((health.status, &health.json()["status"]), (503, &json!("unhealthy")));
 }
 
 /// Two principals by bearer token: what the next stage's authenticator will look like from here.

@@ -30,6 +30,7 @@ export async function begin(loadFirst) {
 
 /** Shows the form in place of the page. @param {string} [why] */
 export function askToSignIn(why = '') {
+  if (document.body.dataset.view === 'sign-in') return; // a late answer must not take the focus from a field
   client.close();
   document.body.dataset.view = 'sign-in';
   setBanner($('#sign-in-error'), globalThis.isSecureContext ? why : 'Signing in takes a secure page. Open this one over https, or on localhost.');

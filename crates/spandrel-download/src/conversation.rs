@@ -1,26 +1,28 @@
 //! One connection of a client: its messages in, texts and commands out.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod answers;
+mod follow;
+mod words;
 
-use serde_json::value::RawValue;
+use std::collections::{HashMap, VecDeque};
+
 use spandrel_download_protocol::{
-    ClientEvent, CloseCode, ConnectionHealth, DownloadError, DownloadId, DownloadRequest, ErrorCode,
-    ErrorResponse, EventData, Health, HealthKind, JobRef, JobState, Message, ProgressUpdate, Refusal,
-    RequestId, Scope, ServerEvent, SessionState, StatusCheck, SystemHealth, parse_message, write_message,
+    CloseCode, ConnectionHealth, DownloadError, DownloadId, ErrorCode, ErrorResponse, EventData, JobState,
+    Message, ProgressUpdate, Refusal, RequestId, ServerEvent, StatusCheck, SystemHealth, parse_message,
+    write_message,
 };
-use spandrel_jobs::{Job, JobTable, Now};
+use spandrel_jobs::{JobTable, Now};
 use spandrel_session::{
-    AuthFailure, BatchLimits, Batched, Batcher, Beat, Heartbeat, HeartbeatTimes, Millis, Rate, RateLimit,
+    AuthFailure, BatchLimits, Batcher, Beat, Heartbeat, HeartbeatTimes, Millis, Rate, RateLimit,
     RefusalCounter, RefusalLimit,
 };
 
+pub use self::words::{Ask, Command, Done, Output};
 use crate::pair::read_pair;
 use crate::{Pings, SessionConfig, Urls, auth, spread, view};
 
 /// Refusals are counted over this long.
 const REFUSAL_WINDOW_MS: u64 = 60_000;
-/// A `status:update` keeps this much of a message for everything but its jobs.
-const STATUS_SLACK_BYTES: usize = 4_096;
 
 /// What a conversation looks at while it answers.
 #[derive(Clone, Copy)]
@@ -37,68 +39,6 @@ impl std::fmt::Debug for World<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("World").field("health", &self.health).finish_non_exhaustive()
     }
-}
-
-/// Work for the driver, to be done in order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Send this message.
-    Send(String),
-    /// Send a ping of the transport, if it has such a thing.
-    Ping,
-    /// Carry out, one after another, and give the result to [`Conversation::done`].
-    Do(Command),
-    /// Tell [`Conversation::job`] of every change of this job from now on, and call it once at once: the job may
-    /// have changed just before.
-    Follow(DownloadId),
-    /// Changes of this job are of no interest any more.
-    Unfollow(DownloadId),
-    /// Say goodbye. Nothing follows.
-    Close(CloseCode, &'static str),
-}
-
-/// Something that may take a while.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Command {
-    /// Of the message that asks for it.
-    pub request_id: RequestId,
-    /// What is asked.
-    pub ask: Ask,
-}
-
-/// What a client asks of the job service.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ask {
-    /// Make a job, or find the one this request made before.
-    Create {
-        /// The request, its shape checked, its names not.
-        request: Box<DownloadRequest>,
-        /// The request as it came.
-        text: String,
-        /// The connection can follow one more job. If not, a job must not be made (`LIMIT_EXCEEDED`); one that
-        /// is there already is [`Done::Created`] all the same.
-        has_room: bool,
-    },
-    /// Pause; done when no more rows are written.
-    Pause(DownloadId),
-    /// Queue again.
-    Resume(DownloadId),
-    /// End.
-    Cancel(DownloadId),
-}
-
-/// How a command went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Done {
-    /// There is a job for the request.
-    Created {
-        /// Which.
-        id: DownloadId,
-        /// It was there before.
-        is_duplicate: bool,
-    },
-    /// The job was told.
-    Told(DownloadId),
 }
 
 /// What a message asks that takes a look at the world.
@@ -343,34 +283,6 @@ impl Conversation {
         }
     }
 
-    /// A job changed. Jobs that are not followed here are ignored.
-    pub fn job(&mut self, now: Now, world: World<'_>, id: DownloadId) {
-        let Some(attachment) = self.attachments.get_mut(&id).filter(|_| !self.is_closed) else { return };
-        let request_id = attachment.request_id.clone();
-        let job = world.table.job(id);
-        if self.cancelling.contains(&id) && job.is_none_or(|job| job.state().is_final()) {
-            return;
-        }
-        let Some(job) = job else {
-            return self.end(now, id, |conversation| {
-                let data = DownloadError { error: view::cancelled(), download_id: Some(id) };
-                conversation.send(now, ServerEvent::DownloadError, &request_id, &data);
-            });
-        };
-        let update = view::update(job);
-        let has_moved = std::mem::replace(&mut attachment.state, job.state()) != job.state();
-        if job.state().is_final() {
-            return self.finish(now, world, &request_id, job);
-        }
-        if attachment.sent.as_ref() != Some(&update) {
-            attachment.sent = Some(update.clone());
-            self.batch_up(now, update);
-        }
-        if has_moved {
-            self.status(now, world, &request_id, std::iter::once(job));
-        }
-    }
-
     /// Does what time asks for: batches, pings, the end of silent or slow peers.
     pub fn tick(&mut self, now: Now) {
         if self.is_closed {
@@ -461,227 +373,6 @@ impl Conversation {
     /// Whether no more messages should be taken until commands are done or the peer has read.
     pub fn is_busy(&self) -> bool {
         self.commands >= self.config.limits.commands_max || self.over_since_ms.is_some()
-    }
-
-    /// Reads the data of a message: a command goes out, a question comes back.
-    fn dispatch(&mut self, event: ClientEvent, message: &Message<'_>) -> Result<Option<Look>, ErrorResponse> {
-        let limits = self.config.limits.protocol.clone();
-        let job_ref = |data: &RawValue| JobRef::parse(data, &limits).map(|r| r.download_id);
-        let ask = match event {
-            ClientEvent::DownloadRequest => {
-                let request = Box::new(DownloadRequest::parse(message.data, &limits)?);
-                let has_room = self.attachments.len() + self.creating < self.config.limits.attachments_max;
-                self.creating += 1;
-                Ask::Create { request, text: message.data.get().to_owned(), has_room }
-            }
-            ClientEvent::DownloadPause => Ask::Pause(job_ref(message.data)?),
-            ClientEvent::DownloadResume => Ask::Resume(job_ref(message.data)?),
-            ClientEvent::DownloadCancel => {
-                let job = job_ref(message.data)?;
-                self.cancelling.push(job);
-                Ask::Cancel(job)
-            }
-            ClientEvent::DownloadAttach => return Ok(Some(Look::Attach(job_ref(message.data)?))),
-            ClientEvent::DownloadDetach => return Ok(Some(Look::Detach(job_ref(message.data)?))),
-            ClientEvent::StatusCheck => {
-                return Ok(Some(Look::Status(StatusCheck::parse(message.data, &limits)?)));
-            }
-            ClientEvent::ConnectionHealth => {
-                let kind = Health::parse(message.data, &limits)?.kind;
-                return Ok((kind == HealthKind::Ping).then_some(Look::Pong));
-            }
-            _ => return Err(ErrorResponse::new(ErrorCode::UnknownEvent, "this event is not known here")),
-        };
-        self.commands += 1;
-        self.out.push_back(Output::Do(Command { request_id: message.request_id.clone(), ask }));
-        Ok(None)
-    }
-
-    fn attach_to(
-        &mut self,
-        now: Now,
-        world: World<'_>,
-        id: &RequestId,
-        job: DownloadId,
-    ) -> Result<(), ErrorResponse> {
-        let job = world.table.own(&self.config.principal, job)?;
-        if job.state() == JobState::Expired {
-            return Err(spandrel_jobs::JobError::Expired.into());
-        }
-        self.attach(now, world, id, job, Start::Attached)
-    }
-
-    fn detach(
-        &mut self,
-        now: Now,
-        world: World<'_>,
-        id: &RequestId,
-        job: DownloadId,
-    ) -> Result<(), ErrorResponse> {
-        let job = world.table.own(&self.config.principal, job)?;
-        self.batch.remove(&job.id());
-        self.unfollow(job.id());
-        self.status(now, world, id, std::iter::once(job));
-        Ok(())
-    }
-
-    fn check(
-        &mut self,
-        now: Now,
-        world: World<'_>,
-        id: &RequestId,
-        check: StatusCheck,
-    ) -> Result<(), ErrorResponse> {
-        match check {
-            StatusCheck { download_id: Some(job), .. } => {
-                let job = world.table.own(&self.config.principal, job)?;
-                self.status(now, world, id, std::iter::once(job));
-            }
-            StatusCheck { scope: Scope::Session, .. } => {
-                let mut jobs: Vec<&Job> =
-                    self.attachments.keys().filter_map(|job| world.table.job(*job)).collect();
-                jobs.sort_by_key(|job| std::cmp::Reverse((job.record().created_ms, job.id())));
-                self.status(now, world, id, jobs.into_iter());
-            }
-            StatusCheck { scope: Scope::All, .. } => {
-                let max = self.config.limits.status_jobs_max;
-                let page = world.table.list(&self.config.principal, None, None, max);
-                let jobs = page.ids.into_iter().filter_map(|job| world.table.job(job));
-                self.status(now, world, id, jobs);
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers with `download:start` and begins to tell of the job.
-    fn attach(
-        &mut self,
-        now: Now,
-        world: World<'_>,
-        id: &RequestId,
-        job: &Job,
-        how: Start,
-    ) -> Result<(), ErrorResponse> {
-        let is_new = !self.attachments.contains_key(&job.id());
-        let max = self.config.limits.attachments_max;
-        // Room that a request under way was promised is kept for it.
-        let promised = if how == Start::Attached { self.creating } else { 0 };
-        if is_new && !job.state().is_final() && self.attachments.len() + promised >= max {
-            let message = format!("a connection follows at most {max} downloads; detach from some");
-            return Err(ErrorResponse::new(ErrorCode::LimitExceeded, message));
-        }
-        let mut start = view::start(world.table, world.urls, now.wall_ms, job);
-        start.duplicate = how == Start::Duplicate;
-        start.attached = how == Start::Attached;
-        self.send(now, ServerEvent::DownloadStart, id, &start);
-        let request_id = job.record().request_id.clone();
-        if job.state().is_final() {
-            self.finish(now, world, &request_id, job);
-            return Ok(());
-        }
-        // The first update goes past the batch: a user sees life at once.
-        let update = view::update(job);
-        self.batch.remove(&job.id());
-        self.send(now, ServerEvent::DownloadProgress, &request_id, &update);
-        let attachment = Attachment { request_id, state: job.state(), sent: Some(update) };
-        self.attachments.insert(job.id(), attachment);
-        if is_new {
-            self.out.push_back(Output::Follow(job.id()));
-        }
-        Ok(())
-    }
-
-    /// The one terminal event of an attachment.
-    fn finish(&mut self, now: Now, world: World<'_>, request_id: &RequestId, job: &Job) {
-        if job.state() == JobState::Completed {
-            self.batch.hold(at(now), job.id(), view::update(job));
-        }
-        self.end(now, job.id(), |conversation| match job.state() {
-            JobState::Completed => {
-                let data = view::complete(world.table, world.urls, now.wall_ms, job);
-                conversation.send(now, ServerEvent::DownloadComplete, request_id, &data);
-            }
-            JobState::Expired => {
-                let error = spandrel_jobs::JobError::Expired.into();
-                let data = DownloadError { error, download_id: Some(job.id()) };
-                conversation.send(now, ServerEvent::DownloadError, request_id, &data);
-            }
-            _ => conversation.send(now, ServerEvent::DownloadError, request_id, &view::ended(job)),
-        });
-    }
-
-    fn end(&mut self, now: Now, id: DownloadId, tell: impl FnOnce(&mut Self)) {
-        self.flush(now);
-        tell(self);
-        self.unfollow(id);
-    }
-
-    fn unfollow(&mut self, id: DownloadId) {
-        if self.attachments.remove(&id).is_some() {
-            self.out.push_back(Output::Unfollow(id));
-        }
-    }
-
-    /// Into the batch; out with it when that fills it, unless the peer has too much to read already.
-    fn batch_up(&mut self, now: Now, update: ProgressUpdate) {
-        let id = update.download_id;
-        if self.over_since_ms.is_some() {
-            self.batch.hold(at(now), id, update);
-        } else {
-            let full = self.batch.push(at(now), id, update);
-            self.send_batch(now, full);
-        }
-    }
-
-    fn flush(&mut self, now: Now) {
-        let batch = self.batch.flush();
-        self.send_batch(now, batch);
-    }
-
-    fn send_batch(&mut self, now: Now, batch: Option<Batched<ProgressUpdate>>) {
-        let updates = match batch {
-            None => return,
-            Some(Batched::One(one)) => vec![one],
-            Some(Batched::Many(many)) => many,
-        };
-        // More than a batch when the peer was slow.
-        for chunk in updates.chunks(self.config.limits.batch_size.max(1)) {
-            if let [one] = chunk {
-                self.send(now, ServerEvent::DownloadProgress, &one.request_id, one);
-            } else {
-                let id = self.own_id();
-                self.send(now, ServerEvent::DownloadProgress, &id, chunk);
-            }
-        }
-    }
-
-    /// Sends a `status:update` about these jobs; the first ones when not all fit a message.
-    fn status<'j>(
-        &mut self,
-        now: Now,
-        world: World<'_>,
-        id: &RequestId,
-        jobs: impl Iterator<Item = &'j Job>,
-    ) {
-        let room = self.config.sent_bytes_max.saturating_sub(STATUS_SLACK_BYTES);
-        let mut active_downloads = BTreeMap::new();
-        let mut used = 0_usize;
-        for job in jobs {
-            let status = view::status(world.table, world.urls, now.wall_ms, job);
-            let bytes = serde_json::to_string(&status).map_or(usize::MAX, |text| text.len() + 32);
-            used = used.saturating_add(bytes);
-            if used > room && !active_downloads.is_empty() {
-                break;
-            }
-            active_downloads.insert(job.id(), status);
-        }
-        let state = SessionState {
-            connected: true,
-            last_heartbeat: self.heard_wall_ms,
-            active_downloads,
-            system_health: world.health.clone(),
-        };
-        self.send(now, ServerEvent::StatusUpdate, id, &state);
     }
 
     fn refuse(&mut self, now: Now, refusal: Refusal) {

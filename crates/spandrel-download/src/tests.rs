@@ -1,6 +1,7 @@
 //! Conversations against a job table on virtual time; a small driver does what a server would.
 
 mod promises;
+mod proofs;
 
 use std::collections::BTreeSet;
 
@@ -50,6 +51,10 @@ impl Bench {
     }
 
     fn with_limits(peers: usize, limits: Limits) -> Self {
+        Self::with_sessions(peers, limits, |_| {})
+    }
+
+    fn with_sessions(peers: usize, limits: Limits, change: impl Fn(&mut SessionConfig)) -> Self {
         let check = Check { name: "source".into(), status: CheckStatus::Ok, message: None };
         let mut jobs = JobLimits::default();
         jobs.max_active = 3;
@@ -62,17 +67,18 @@ impl Bench {
             changed: Vec::new(),
         };
         for n in 0..peers {
-            let config = SessionConfig {
+            let mut config = SessionConfig {
                 session: n as u64 + 1,
                 session_id: format!("s{n}"),
                 protocol: "spandrel.download.v1+json".into(),
                 principal: Principal::anonymous(),
                 features: vec!["format:ndjson".into()],
                 server_nonce: None,
-                sent_bytes_max: 1 << 20,
+                sent_bytes_max: limits.protocol.message_bytes_max,
                 pings: Pings::Frames,
                 limits: limits.clone(),
             };
+            change(&mut config);
             let conversation = Conversation::new(bench.now(), config, &bench.health);
             let follows = BTreeSet::new();
             bench.peers.push(Peer {

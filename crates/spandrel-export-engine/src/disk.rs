@@ -172,7 +172,11 @@ impl Disk {
     }
 
     #[cfg(not(test))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the place where tests make steps fail")]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "the place where tests make steps fail"
+    )]
     fn strike(&self, _: Op) -> io::Result<()> {
         Ok(())
     }

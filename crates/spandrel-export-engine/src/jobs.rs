@@ -6,12 +6,12 @@
 mod clock;
 mod condition;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 mod run;
 mod running;
 mod sink;
 mod store;
-#[cfg(test)]
-mod fault_tests;
 #[cfg(test)]
 mod tests;
 
@@ -459,8 +459,7 @@ impl Inner {
     fn probe(&self) {
         let now_ms = self.now().mono_ms;
         let mut shared = self.lock();
-        let is_due =
-            shared.probed_ms.is_none_or(|last| now_ms.saturating_sub(last) >= RETRY_SAVING_MS);
+        let is_due = shared.probed_ms.is_none_or(|last| now_ms.saturating_sub(last) >= RETRY_SAVING_MS);
         if !shared.is_storage_failing || !is_due {
             return;
         }

@@ -54,8 +54,12 @@
 //! Output bytes: protocol section 7. Job life cycle: section 8. Limits: a window of `2 × workers + 1` chunks of 8,192 rows (fewer
 //! where rows are wide) while streaming, 20 MiB of rows while sorting; those of jobs in [`JobsConfig`].
 //!
+//! What jobs survive: `kill -9` at any moment; any single step of the disk failing, and the disk going away for good; a
+//! disk that fills up (checked before a job begins and while it writes; one job gives way, the others go on); a source
+//! that fails, changes, panics or never answers; a wall clock that jumps. All in `jobs/fault_tests.rs`.
+//!
 //! Reading order: `run` (the call), `plan` (stream or sort), `pipeline` (who makes which chunk when), `emit` (parts and
-//! checkpoints), `sort`, then `jobs`.
+//! checkpoints), `sort`, `disk` (every change of files), then `jobs`.
 
 mod disk;
 mod emit;
@@ -71,7 +75,7 @@ mod space;
 
 pub use incident::{internal, panic_text};
 pub use jobs::{
-    Accepted, Catalog, Clock, Condition, JobRequest, Jobs, JobsConfig, JobsError, OnChange, SystemClock, Work,
-    WorkError,
+    Accepted, Catalog, Clock, Condition, JobRequest, Jobs, JobsConfig, JobsError, OnChange, SystemClock,
+    Work, WorkError,
 };
 pub use run::{Checkpoint, Control, Export, ExportError, Part, Preview, Sink, Summary};

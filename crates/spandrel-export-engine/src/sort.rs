@@ -279,12 +279,15 @@ fn narrow(n: usize) -> u32 {
 struct Scratch {
     disk: Disk,
     folder: PathBuf,
-    next: AtomicU64,
 }
+
+/// Names of run files: no two of a process are alike, so that a run that was given up never removes one of the run
+/// that took its place.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Scratch {
     fn new(folder: &Path, disk: Disk) -> Self {
-        Self { disk, folder: folder.to_owned(), next: AtomicU64::new(0) }
+        Self { disk, folder: folder.to_owned() }
     }
 
     fn write(
@@ -294,7 +297,7 @@ impl Scratch {
         let write = || {
             self.disk.room()?;
             self.disk.create_dirs(&self.folder)?;
-            let path = self.folder.join(format!("run-{}", self.next.fetch_add(1, Atomic::Relaxed)));
+            let path = self.folder.join(format!("run-{}", NEXT.fetch_add(1, Atomic::Relaxed)));
             let file = RunFile { path, _scratch: Arc::clone(self) };
             let out = Watched { file: self.disk.create(&file.path)?, disk: self.disk.clone() };
             let mut out = BufWriter::with_capacity(256 << 10, out);

@@ -37,6 +37,7 @@ mod metrics;
 mod page;
 mod problem;
 mod range;
+mod repeats;
 mod request_id;
 mod signed_url;
 
@@ -51,6 +52,7 @@ pub use metrics::{Counter, Gauge, Histogram, METRICS_CONTENT_TYPE, Metrics};
 pub use page::{Asset, Assets};
 pub use problem::Problem;
 pub use range::{Ranged, ranged};
+pub use repeats::Repeats;
 pub use request_id::{RequestId, with_request_id};
 pub use signed_url::{UrlError, UrlSigner};
 

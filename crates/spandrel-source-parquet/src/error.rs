@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use spandrel_export::SourceError;
@@ -109,6 +110,12 @@ impl From<io::Error> for FileError {
     fn from(e: io::Error) -> Self {
         Self::Io(e)
     }
+}
+
+/// Runs the Parquet reader. It may panic over a damaged file, which is not worth a process.
+pub(crate) fn careful<T>(read: impl FnOnce() -> Result<T, SourceError>) -> Result<T, SourceError> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(SourceError::Invalid { what: "a file is damaged".to_owned() }))
 }
 
 fn is_gone(e: &io::Error) -> bool {

@@ -67,6 +67,7 @@ mod sample;
 mod table;
 mod types;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -141,7 +142,17 @@ impl DatasetConfig {
 pub fn open(config: DatasetConfig) -> Result<Arc<dyn Source>, OpenError> {
     let (paths, format) = files::find(&config.name, &config.path, config.format)?;
     match format {
-        FileFormat::Parquet => Ok(Arc::new(parquet_source::ParquetSource::open(config, paths)?)),
+        FileFormat::Parquet => {
+            let damaged = OpenError::Invalid {
+                dataset: config.name.clone(),
+                file: config.path.display().to_string(),
+                what: "a file is damaged".to_owned(),
+                found: None,
+            };
+            // The Parquet reader may panic over a damaged file.
+            let open = AssertUnwindSafe(|| parquet_source::ParquetSource::open(config, paths));
+            Ok(Arc::new(catch_unwind(open).unwrap_or(Err(damaged))?))
+        }
         FileFormat::Csv => Ok(Arc::new(csv::CsvSource::open(config, &paths)?)),
     }
 }

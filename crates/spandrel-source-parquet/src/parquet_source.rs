@@ -17,7 +17,7 @@ use spandrel_export::{
     time_filter,
 };
 
-use crate::error::FileError;
+use crate::error::{FileError, careful};
 use crate::table::{FileColumn, Table};
 use crate::types::{Dates, Reading, reading};
 use crate::{DatasetConfig, FileFormat, OpenError, files};
@@ -223,6 +223,16 @@ impl Source for ParquetSource {
     }
 
     fn rows(&self, snapshot: &str) -> Result<Arc<dyn Rows>, SourceError> {
+        careful(|| self.frozen(snapshot))
+    }
+
+    fn reload(&self) -> Result<(), SourceError> {
+        careful(|| self.look_again())
+    }
+}
+
+impl ParquetSource {
+    fn frozen(&self, snapshot: &str) -> Result<Arc<dyn Rows>, SourceError> {
         let changed = |what: &str| SourceError::Changed { what: what.to_owned() };
         let wanted: Snapshot =
             serde_json::from_str(snapshot).map_err(|_| changed("the snapshot is not readable"))?;
@@ -250,7 +260,7 @@ impl Source for ParquetSource {
             .map(|rows| Arc::new(rows) as Arc<dyn Rows>)
     }
 
-    fn reload(&self) -> Result<(), SourceError> {
+    fn look_again(&self) -> Result<(), SourceError> {
         let found = files::find(&self.config.name, &self.config.path, self.config.format);
         let (paths, format) = found.map_err(|e| e.to_source())?;
         if format != FileFormat::Parquet {
@@ -442,6 +452,23 @@ impl Rows for ParquetRows {
     }
 
     fn plan(&self, query: &Query) -> Result<Plan, SourceError> {
+        careful(|| self.planned(query))
+    }
+
+    fn open(&self, read: &Read<'_>, unit: &Unit) -> Result<Box<dyn Batches>, SourceError> {
+        let group = usize::try_from(unit.id)
+            .ok()
+            .and_then(|id| self.groups.get(id))
+            .ok_or_else(|| unreadable("no such unit"))?;
+        let filters = self.open_filters(read.query, group);
+        let pages = self.page_filters(read.query);
+        let open = || self.reader(group, read.columns, read.batch_rows, filters, Some(&pages));
+        Ok(Box::new(careful(open)?))
+    }
+}
+
+impl ParquetRows {
+    fn planned(&self, query: &Query) -> Result<Plan, SourceError> {
         let filters = self.page_filters(query);
         let mut plan = Plan::default();
         let (mut exact, mut doubtful) = (Some(0_u64), 0_u64);
@@ -472,16 +499,6 @@ impl Rows for ParquetRows {
         plan.rows_exact = if query.filters.is_empty() || plan.units.is_empty() { exact } else { None };
         Ok(plan)
     }
-
-    fn open(&self, read: &Read<'_>, unit: &Unit) -> Result<Box<dyn Batches>, SourceError> {
-        let group = usize::try_from(unit.id)
-            .ok()
-            .and_then(|id| self.groups.get(id))
-            .ok_or_else(|| unreadable("no such unit"))?;
-        let filters = self.open_filters(read.query, group);
-        let pages = self.page_filters(read.query);
-        Ok(Box::new(self.reader(group, read.columns, read.batch_rows, filters, Some(&pages))?))
-    }
 }
 
 /// Reads one row group.
@@ -495,18 +512,21 @@ struct GroupReader {
 
 impl Batches for GroupReader {
     fn next(&mut self) -> Option<Result<RecordBatch, SourceError>> {
-        let batch = match self.reader.next()? {
-            Ok(batch) => batch,
-            Err(e) => return Some(Err(unreadable(e))),
-        };
-        if !self.filtered {
-            self.scanned += batch.num_rows() as u64;
-        }
-        Some(arrange(&batch, &self.places, &self.readings))
+        careful(|| self.batch()).transpose()
     }
 
     fn scanned(&self) -> u64 {
         self.scanned
+    }
+}
+
+impl GroupReader {
+    fn batch(&mut self) -> Result<Option<RecordBatch>, SourceError> {
+        let Some(batch) = self.reader.next().transpose().map_err(unreadable)? else { return Ok(None) };
+        if !self.filtered {
+            self.scanned += batch.num_rows() as u64;
+        }
+        arrange(&batch, &self.places, &self.readings).map(Some)
     }
 }
 

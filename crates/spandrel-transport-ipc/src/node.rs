@@ -11,7 +11,8 @@ use tokio::net::UnixStream;
 use crate::{IpcError, error::shown, inherited::take_unix_socket};
 
 /// Makes a link of the channel a Node parent opened: its descriptor is named in `NODE_CHANNEL_FD`. The parent's
-/// `disconnect`, or its end, is the close in good order. Needs a running runtime with I/O enabled.
+/// `disconnect`, or its end, is the close in good order; a parent killed with messages unread may show as
+/// [`Gone`](spandrel_transport::LinkError::Gone) instead. Needs a running runtime with I/O enabled.
 ///
 /// # Errors
 ///
@@ -132,5 +133,17 @@ mod tests {
         }
         let want: Vec<_> = lines.iter().filter(|(_, passes)| *passes).map(|(line, _)| *line).collect();
         assert_eq!(got, want);
+    }
+
+    proptest::proptest! {
+        /// Lines come out the same however the bytes are cut, and no bytes make it panic.
+        #[test]
+        fn prop_split_anywhere_gives_the_same_lines(
+            parts in proptest::collection::vec("(\\{\"cmd\": ?\"NODE_[A-Z]{0,3}\"\\}|[a-z{\"\\[é]{0,9}|\\n|\\r\\n)", 0..20),
+            noise: Vec<u8>,
+        ) {
+            crate::fuzz::fuzz_node_lines(parts.concat().as_bytes());
+            crate::fuzz::fuzz_node_lines(&noise);
+        }
     }
 }

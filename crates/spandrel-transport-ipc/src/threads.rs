@@ -204,4 +204,39 @@ mod tests {
         });
         drop(runtime); // would hang here, were the thread the runtime's
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+
+        /// Bytes written in pieces of any size come out the same, read in pieces of any size.
+        #[test]
+        fn prop_any_pieces_keep_the_bytes(
+            pieces in proptest::collection::vec(1_usize..70_000, 1..8),
+            take in 1_usize..50_000,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let (reader, writer) = io::pipe().unwrap();
+                let (held_reader, held_writer) = io::pipe().unwrap();
+                let mut there = blocking_stream(reader, held_writer).unwrap();
+                let mut here = blocking_stream(held_reader, writer).unwrap();
+                let sent: Vec<Vec<u8>> = pieces.iter().map(|n| (0..*n).map(|i| u8::try_from(i % 251).unwrap()).collect()).collect();
+                let write = async {
+                    for piece in &sent {
+                        here.write_all(piece).await.unwrap();
+                    }
+                    here.shutdown().await.unwrap();
+                };
+                let read = async {
+                    let (mut got, mut buf) = (Vec::new(), vec![0; take]);
+                    while let n @ 1.. = there.read(&mut buf).await.unwrap() {
+                        got.extend_from_slice(&buf[..n]);
+                    }
+                    got
+                };
+                let ((), got) = tokio::join!(write, read);
+                assert!(got == sent.concat(), "bytes came out changed");
+            });
+        }
+    }
 }

@@ -23,6 +23,8 @@ use tracker::Tracker;
 
 /// Buffer the engine reads into; small, since an idle connection keeps it.
 const ENGINE_READ_BYTES: usize = 4 << 10;
+/// After a longer frame the engine's buffers are too large for a connection that waits.
+const ENGINE_KEEP_BYTES: usize = 2 * ENGINE_READ_BYTES;
 /// Longest payload of a control frame: RFC 6455 section 5.5.
 const CONTROL_BYTES_MAX: usize = 125;
 /// Most bytes asked for in one read.
@@ -46,6 +48,10 @@ pub struct WsCodec {
     role: Role,
     tracker: Tracker,
     frame_bytes_max: usize,
+    /// Longest frame masked in the engine's buffer since it was new.
+    masked_bytes: usize,
+    /// The engine holds no bytes: it asked for more than there were.
+    is_drained: bool,
     closed: Option<Close>,
     is_broken: bool,
 }
@@ -55,28 +61,20 @@ impl WsCodec {
     #[must_use]
     pub fn new(role: Role, limits: &Limits) -> Self {
         let max = limits.frame_bytes_max;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(ENGINE_READ_BYTES)
-            .write_buffer_size(0)
-            // Bounds one frame: the pipe takes everything at once.
-            .max_write_buffer_size(max.saturating_add(1024))
-            .max_message_size(Some(max))
-            .max_frame_size(Some(max.max(CONTROL_BYTES_MAX)));
-        let engine_role = match role {
-            Role::Server => tungstenite::protocol::Role::Server,
-            Role::Client => tungstenite::protocol::Role::Client,
-        };
         Self {
-            engine: Box::new(WebSocketContext::new(engine_role, Some(config))),
+            engine: engine(role, max),
             role,
             tracker: Tracker::new(limits.fragments_max),
             frame_bytes_max: max,
+            masked_bytes: 0,
+            is_drained: true,
             closed: None,
             is_broken: false,
         }
     }
 
     fn next(&mut self, src: &mut BytesMut, eof: bool, out: &mut OutBuf) -> Result<Option<Frame>, WireError> {
+        self.is_drained = false;
         loop {
             let mut pipe = Pipe { src, out, eof, tracker: &mut self.tracker };
             match self.engine.read(&mut pipe) {
@@ -90,6 +88,7 @@ impl WsCodec {
                 }
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
                 Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_drained = src.is_empty();
                     return match self.tracker.over_limit() {
                         Some(max) => Err(WireError::TooManyFragments { max }),
                         None => Ok(None),
@@ -140,6 +139,7 @@ impl Codec for WsCodec {
                 Ok(())
             }
             Role::Client => {
+                self.masked_bytes = self.masked_bytes.max(frame.len());
                 let message = tungstenite::protocol::frame::Frame::message(
                     frame.into_data(),
                     OpCode::Data(opcode),
@@ -188,6 +188,34 @@ impl Codec for WsCodec {
     fn activity(&self) -> u64 {
         self.tracker.frames()
     }
+
+    /// The engine keeps buffers as long as the longest frame it saw and has no way to give them back. Between messages it
+    /// remembers nothing else, so a new one takes its place.
+    fn shrink(&mut self) {
+        let most = self.tracker.longest().max(self.masked_bytes as u64);
+        let is_between_messages =
+            self.is_drained && !self.tracker.is_mid_message() && self.closed.is_none() && !self.is_broken;
+        if most > ENGINE_KEEP_BYTES as u64 && is_between_messages && self.engine.can_write() {
+            self.engine = engine(self.role, self.frame_bytes_max);
+            self.tracker.forget_longest();
+            self.masked_bytes = 0;
+        }
+    }
+}
+
+fn engine(role: Role, frame_bytes_max: usize) -> Box<WebSocketContext> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(ENGINE_READ_BYTES)
+        .write_buffer_size(0)
+        // Bounds one frame: the pipe takes everything at once.
+        .max_write_buffer_size(frame_bytes_max.saturating_add(1024))
+        .max_message_size(Some(frame_bytes_max))
+        .max_frame_size(Some(frame_bytes_max.max(CONTROL_BYTES_MAX)));
+    let role = match role {
+        Role::Server => tungstenite::protocol::Role::Server,
+        Role::Client => tungstenite::protocol::Role::Client,
+    };
+    Box::new(WebSocketContext::new(role, Some(config)))
 }
 
 impl std::fmt::Debug for WsCodec {

@@ -1,6 +1,6 @@
 //! `wss`: foreign clients and servers, behind an HTTP server, and what must not work.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, response::Response, routing::get};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -15,6 +15,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, duplex},
     net::{TcpListener, TcpStream},
     sync::mpsc,
+    time::timeout,
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -253,13 +254,14 @@ async fn answers_are_flushed_while_receiving_waits() {
     let mut client =
         Connection::new(Driver::new(here, WsCodec::new(Role::Client, &limits), Peer::new("ws"), &limits));
     assert!(client.ping(b"are you there").await.unwrap());
+    let answered = async {
+        while client.stats().activity == 0 {
+            let waited = timeout(Duration::from_millis(10), client.recv()).await;
+            assert!(waited.is_err(), "a pong came up as {waited:?}");
+        }
+    };
     tokio::select! {
         got = conn.recv() => panic!("a ping came up as {got:?}"),
-        answered = async {
-            while client.stats().activity == 0 {
-                let waited = tokio::time::timeout(std::time::Duration::from_millis(10), client.recv()).await;
-                assert!(waited.is_err(), "a pong came up as {waited:?}");
-            }
-        } => answered,
+        answered = timeout(Duration::from_secs(20), answered) => answered.expect("the answer came out"),
     }
 }

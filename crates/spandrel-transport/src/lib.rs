@@ -4,7 +4,12 @@
 //! nanoseconds per batch instead of a box per frame. [`Driver`] makes a link of any byte stream and any codec;
 //! [`Connection`] is what users hold. A [`Transport`] dials and listens; [`Registry`] finds one by scheme.
 //!
-//! It never looks into a message, never reconnects by itself, and never buffers without a bound.
+//! Transports over sockets share what lies below a link: a [`Door`] that admits peers ([`Admission`]), a [`Security`] that
+//! is nothing or TLS (feature `tls`: `TlsServer`, `TlsClient`), and a [`farewell`] that arrives. What comes out is a
+//! [`BoxStream`], which an HTTP server takes as well.
+//!
+//! It never looks into a message, never reconnects by itself, never buffers without a bound, and never falls back from
+//! TLS to plain.
 //!
 //! ```
 //! use spandrel_transport::{Connection, Frame, Link, MemTransport, Transport};
@@ -28,6 +33,31 @@
 //! # }
 //! ```
 //!
+//! TLS around any stream, here one in memory:
+//!
+//! ```
+//! # #[cfg(feature = "tls")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use spandrel_transport::{TlsClient, TlsServer};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! let server = TlsServer::self_signed(["localhost"])?;
+//! let client = TlsClient::with_fingerprint(server.fingerprint())?;
+//! let (here, there) = tokio::io::duplex(1024);
+//! let (here, there) = tokio::join!(client.connect(here, "localhost"), server.accept(there));
+//! let (mut here, mut there) = (here?, there?);
+//! here.write_all(b"hello").await?;
+//! here.shutdown().await?;
+//! let mut got = String::new();
+//! there.read_to_string(&mut got).await?;
+//! assert_eq!(got, "hello");
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "tls"))]
+//! # fn main() {}
+//! ```
+//!
 //! Bytes: those of the codec in use, see `spandrel-wire`. Limits: [`Limits`], one set per link, each tested.
 //! [`conformance`] holds a transport to the contract of [`Link`].
 
@@ -47,6 +77,9 @@ mod tls_error;
 mod transport;
 
 pub mod conformance;
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use connection::Connection;
 pub use driver::Driver;

@@ -9,6 +9,20 @@ use spandrel_download_service::ServiceConfig;
 pub(crate) struct Limits {
     max_message_bytes: Option<usize>,
     max_connections: Option<usize>,
+    max_http_connections: Option<usize>,
+    max_connections_per_address: Option<usize>,
+    /// Until the head of a request is there, and before it the TLS handshake.
+    head_timeout_ms: Option<u64>,
+    body_timeout_ms: Option<u64>,
+    /// A reader that takes nothing for so long is dropped.
+    stalled_reader_ms: Option<u64>,
+    /// Until a command or REST call is answered `TIMEOUT`.
+    command_timeout_ms: Option<u64>,
+    /// Of all connections together.
+    outbound_total_bytes: Option<usize>,
+    /// Resident memory at which jobs are refused.
+    max_memory_bytes: Option<u64>,
+    max_stuck_runs: Option<usize>,
     max_attachments: Option<usize>,
     messages_per_second: Option<u32>,
     message_burst: Option<u32>,
@@ -60,6 +74,8 @@ pub(crate) struct Csv {
 
 /// Least bytes of a message: a hello with its health has to fit.
 const MESSAGE_BYTES_MIN: usize = 4_096;
+/// Connections of requests beside those of messages, unless said otherwise.
+const HTTP_BESIDE: usize = 2_000;
 /// Most levels of a filter: evaluation recurses.
 const FILTER_DEPTH_MAX: usize = 32;
 
@@ -68,6 +84,15 @@ impl Limits {
         let small = |n: Option<usize>| n == Some(0);
         let zero = [
             ("maxConnections", small(self.max_connections)),
+            ("maxHttpConnections", small(self.max_http_connections)),
+            ("maxConnectionsPerAddress", small(self.max_connections_per_address)),
+            ("headTimeoutMs", self.head_timeout_ms == Some(0)),
+            ("bodyTimeoutMs", self.body_timeout_ms == Some(0)),
+            ("stalledReaderMs", self.stalled_reader_ms == Some(0)),
+            ("commandTimeoutMs", self.command_timeout_ms == Some(0)),
+            ("outboundTotalBytes", small(self.outbound_total_bytes)),
+            ("maxMemoryBytes", self.max_memory_bytes == Some(0)),
+            ("maxStuckRuns", small(self.max_stuck_runs)),
             ("maxAttachments", small(self.max_attachments)),
             ("messagesPerSecond", self.messages_per_second == Some(0)),
             ("messageBurst", self.message_burst == Some(0)),
@@ -122,6 +147,21 @@ impl Limits {
         set(&mut jobs.retry_delay_ms, self.retry_delay_ms);
         let limits = &mut service.limits;
         set(&mut limits.connections_max, self.max_connections);
+        // Message connections come in through the HTTP port: room for all of them, and for requests beside.
+        limits.http_connections_max =
+            limits.http_connections_max.max(limits.connections_max.saturating_add(HTTP_BESIDE));
+        set(&mut limits.http_connections_max, self.max_http_connections);
+        set(&mut limits.http_per_address_max, self.max_connections_per_address);
+        set(&mut limits.head_ms_max, self.head_timeout_ms);
+        set(&mut limits.body_ms_max, self.body_timeout_ms);
+        set(&mut limits.stalled_ms_max, self.stalled_reader_ms);
+        set(&mut limits.command_ms_max, self.command_timeout_ms);
+        set(&mut limits.outbound_bytes_max, self.outbound_total_bytes);
+        set(&mut limits.stuck_runs_max, self.max_stuck_runs);
+        if let Some(bytes) = self.max_memory_bytes {
+            limits.memory_fail_bytes = bytes;
+            limits.memory_warn_bytes = limits.memory_warn_bytes.min(bytes / 2);
+        }
         set(&mut limits.source_timeout_ms, self.source_timeout_ms);
         set(&mut limits.nonces_max, self.max_nonces);
         limits.sort_rows_max = self.max_sort_rows.or(limits.sort_rows_max);

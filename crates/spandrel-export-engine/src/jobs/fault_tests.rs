@@ -138,9 +138,17 @@ fn one_failing_step_at_any_place_ends_well() {
                         assert!(files(&bench) == work.want, "{case}");
                     } else {
                         let failure = record.failure.unwrap();
-                        assert_eq!((failure.code, failure.recoverable), (ErrorCode::FileSystem, true), "{case}: {failure}");
+                        assert_eq!(
+                            (failure.code, failure.recoverable),
+                            (ErrorCode::FileSystem, true),
+                            "{case}: {failure}"
+                        );
                         assert!(failure.retry_after_ms.is_some(), "{case}");
-                        assert_eq!(kind, io::ErrorKind::StorageFull, "{case}: anything else passes with a retry");
+                        assert_eq!(
+                            kind,
+                            io::ErrorKind::StorageFull,
+                            "{case}: anything else passes with a retry"
+                        );
                     }
                     assert!(bench.jobs.shutdown(Duration::from_secs(10)), "{case}");
                     let left = left_behind(&state, record.state == JobState::Completed);
@@ -341,12 +349,7 @@ struct Blocking {
 struct Blocked(Arc<Blocking>);
 
 impl Work for Blocked {
-    fn run(
-        &self,
-        sink: &mut dyn Sink,
-        _: &Control,
-        _: Option<&Checkpoint>,
-    ) -> Result<Summary, ExportError> {
+    fn run(&self, sink: &mut dyn Sink, _: &Control, _: Option<&Checkpoint>) -> Result<Summary, ExportError> {
         sink.begin(1).map_err(ExportError::Sink)?;
         sink.write(b"half a part").map_err(ExportError::Sink)?;
         let mut is_free = self.0.is_free.lock().unwrap();

@@ -130,7 +130,8 @@ impl<'a> PartSink<'a> {
     /// Makes the finished job durable.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.join_save()?;
-        let synced = File::open(self.dir.join(PARTS)).and_then(|log| self.disk.sync(&log)).map_err(Unsaved::unsure);
+        let synced =
+            File::open(self.dir.join(PARTS)).and_then(|log| self.disk.sync(&log)).map_err(Unsaved::unsure);
         self.sure(synced)?;
         remove(&self.dir.join(CHECKPOINT));
         self.disk.sync_dir(&self.dir)

@@ -235,3 +235,43 @@ proptest::proptest! {
         crate::fuzz::fuzz_ws_frame(&bytes);
     }
 }
+
+proptest::proptest! {
+    /// Giving memory back at any point changes nothing of what comes or goes.
+    #[test]
+    fn prop_giving_memory_back_changes_nothing(
+        lens in proptest::collection::vec((0_usize..5, 0_usize..20_000), 1..8),
+        cuts in proptest::collection::vec(1_usize..9_000, 1..30),
+    ) {
+        let mut bytes = Vec::new();
+        for (kind, len) in lens {
+            bytes.extend(match kind {
+                0 => masked(0x89, &vec![b'p'; len % 126]),
+                1 => [masked(0x02, &vec![1; len]), masked(0x89, b""), masked(0x80, &vec![2; len])].concat(),
+                2 => masked(0x82, &vec![3; len % 50]),
+                _ => masked(0x81, &vec![b'x'; len]),
+            });
+        }
+        let run = |shrinks: bool| {
+            let limits = Limits::default().with_frame_bytes_max(100_000);
+            let mut codec = WsCodec::new(Role::Server, &limits);
+            let (mut src, mut out, mut frames) = (BytesMut::new(), OutBuf::new(), Vec::new());
+            let (mut rest, mut cuts) = (&bytes[..], cuts.iter().cycle());
+            while !rest.is_empty() {
+                let (chunk, after) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+                rest = after;
+                src.extend_from_slice(chunk);
+                loop {
+                    let frame = codec.decode(&mut src, false, &mut out).unwrap();
+                    if shrinks {
+                        codec.shrink();
+                    }
+                    let Some(frame) = frame else { break };
+                    frames.push(frame);
+                }
+            }
+            (frames, out.to_vec(), codec.activity())
+        };
+        proptest::prop_assert!(run(true) == run(false));
+    }
+}

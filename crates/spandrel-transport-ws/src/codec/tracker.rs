@@ -13,6 +13,8 @@ pub(crate) struct Tracker {
     fragments_max: usize,
     is_mid_message: bool,
     is_over: bool,
+    /// Longest payload announced since somebody asked.
+    longest: u64,
 }
 
 impl Tracker {
@@ -26,6 +28,7 @@ impl Tracker {
             fragments_max,
             is_mid_message: false,
             is_over: false,
+            longest: 0,
         }
     }
 
@@ -74,9 +77,19 @@ impl Tracker {
             127 => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
             short => u64::from(short),
         };
+        self.longest = self.longest.max(self.payload_left);
         if self.payload_left == 0 {
             self.frames += 1;
         }
+    }
+
+    /// Longest payload announced since [`forget_longest`](Self::forget_longest), in bytes.
+    pub(crate) const fn longest(&self) -> u64 {
+        self.longest
+    }
+
+    pub(crate) const fn forget_longest(&mut self) {
+        self.longest = 0;
     }
 
     /// The limit, once a message came in more parts.

@@ -238,4 +238,29 @@ mod tests {
         let _held = strict.admit(ip("::1")).expect("first");
         assert!(strict.admit(ip("::1")).is_none());
     }
+
+    proptest::proptest! {
+        /// Whatever comes and goes, the counts are those of a model that keeps a list, and end at nothing.
+        #[test]
+        fn prop_counts_agree_with_model(steps in proptest::collection::vec((0_u8..6, proptest::bool::ANY), 0..200)) {
+            let (all_max, per_address_max) = (9, 3);
+            let door = Admission::new(&limits(all_max, per_address_max));
+            let mut held: Vec<(u8, Slot)> = Vec::new();
+            for (last, comes) in steps {
+                if comes {
+                    let same = held.iter().filter(|(other, _)| *other == last).count();
+                    let fits = held.len() < all_max && same < per_address_max;
+                    let slot = door.admit(Some(IpAddr::from([192, 0, 2, last])));
+                    proptest::prop_assert_eq!(slot.is_some(), fits);
+                    held.extend(slot.map(|slot| (last, slot)));
+                } else if !held.is_empty() {
+                    held.swap_remove(usize::from(last) % held.len());
+                }
+                proptest::prop_assert_eq!(door.open(), held.len());
+            }
+            drop(held);
+            proptest::prop_assert_eq!(door.open(), 0);
+            proptest::prop_assert!(door.0.lock().by_address.is_empty());
+        }
+    }
 }

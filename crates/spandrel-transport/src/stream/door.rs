@@ -69,7 +69,8 @@ impl Sockets for tokio::net::UnixListener {
 /// Accepts from a listening socket, for ever: a peer over the bounds of the [`Admission`] is dropped before anything is
 /// spent on it, and when the system has no more descriptors it pauses and tries again, which is logged once.
 ///
-/// Dropping it stops listening. Each accepted stream gives its slot back when it is dropped.
+/// Dropping it stops listening. Each accepted stream gives its slot back when it is dropped. Box one as
+/// [`BoxStream`](crate::BoxStream) before an HTTP server gets it: a WebSocket upgrade finds that again.
 pub struct Door<L = TcpListener> {
     listener: L,
     admission: Admission,
@@ -177,8 +178,8 @@ mod tests {
         }
         assert_eq!(door.admission().refused(), 1);
         drop(first);
-        let _fourth = TcpStream::connect(to).await.unwrap();
-        let _ = door.accept().await;
+        let _outside = TcpStream::connect(to).await.unwrap();
+        let (_third, _) = door.accept().await;
         assert_eq!(door.admission().open(), 2);
     }
 

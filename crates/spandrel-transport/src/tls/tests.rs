@@ -48,6 +48,16 @@ async fn a_server_is_trusted_by_file_and_by_fingerprint() {
 }
 
 #[tokio::test]
+async fn this_machine_does_not_trust_a_certificate_made_here() {
+    let (server, _) = pair();
+    let refused = match TlsClient::platform() {
+        Ok(client) => shake(&server, &client, "localhost").await.0.err(),
+        Err(e) => Some(e), // a machine without trusted certificates
+    };
+    assert!(matches!(refused, Some(TlsError::Untrusted { .. } | TlsError::Platform(_))), "{refused:?}");
+}
+
+#[tokio::test]
 async fn another_server_is_not_trusted() {
     let (server, right) = pair();
     let (other, wrong) = pair();
@@ -193,5 +203,29 @@ fn fingerprints_are_read_and_printed() {
     }
     for text in ["", "AB", &shown[..94], &format!("{shown}:00"), &shown.replace(':', "-"), "é"] {
         assert!(matches!(text.parse::<Fingerprint>(), Err(TlsError::Fingerprint { .. })), "{text}");
+    }
+}
+
+proptest::proptest! {
+    /// A fingerprint read from what it prints is the same, and no text makes reading panic.
+    #[test]
+    fn prop_roundtrip_of_fingerprints(bytes: [u8; 32], text in ".{0,100}") {
+        let fingerprint = Fingerprint::new(bytes);
+        proptest::prop_assert_eq!(fingerprint.to_string().parse::<Fingerprint>().ok(), Some(fingerprint));
+        let _ = text.parse::<Fingerprint>();
+    }
+
+    /// Files that are nearly right are refused or taken, and never make it panic.
+    #[test]
+    fn prop_never_panics_on_bent_files(at in 0_usize..2000, byte: u8, cut in 0_usize..2000) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut both = made.cert.pem() + &made.signing_key.serialize_pem();
+        proptest::prop_assert!(TlsServer::from_pem_bytes(both.as_bytes(), both.as_bytes()).is_ok());
+        both.truncate(both.len().saturating_sub(cut.saturating_sub(1000)));
+        let mut bent = both.into_bytes();
+        if let Some(place) = bent.get_mut(at) {
+            *place = byte;
+        }
+        crate::fuzz::fuzz_pem(&bent);
     }
 }
