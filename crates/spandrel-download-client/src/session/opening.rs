@@ -243,15 +243,20 @@ fn layers(options: &ClientOptions, subprotocol: Subprotocol, is_wrapped: bool) -
     Layers::new(config)
 }
 
-fn not_dialled(error: DialError) -> ClientError {
-    match error {
-        DialError::Refused { status: status @ (401 | 403) } => {
+fn not_dialled(error: DialError) -> Unopened {
+    let stay_away_ms = match error {
+        DialError::Refused { retry_after_ms, .. } => retry_after_ms,
+        _ => None,
+    };
+    let error = match error {
+        DialError::Refused { status: status @ (401 | 403), .. } => {
             ClientError::Denied { why: format!("the upgrade was answered with http status {status}") }
         }
         DialError::Closed { close } => ClientError::Closed(Close::new(close.code, printable(&close.reason))),
         DialError::Tls(e) => ClientError::Tls(e),
         e => ClientError::Dial(e),
-    }
+    };
+    Unopened { error, stay_away_ms }
 }
 
 #[cfg(test)]

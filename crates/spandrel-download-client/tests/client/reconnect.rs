@@ -134,7 +134,7 @@ async fn codes_that_say_no_end_it_at_once_and_the_others_do_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_no_while_coming_back_ends_it_too() {
-    let refused = |status| DialError::Refused { status };
+    let refused = |status| DialError::Refused { status, retry_after_ms: None };
     let closed = DialError::Closed { close: Close::new(4406, "nothing in common") };
     for (door, code) in [(refused(401), 4401), (refused(403), 4401), (closed, 4406)] {
         let mut server = Stage::set(JSON);
@@ -183,6 +183,20 @@ async fn a_larger_retry_after_is_obeyed_and_counts_from_when_it_was_said() {
     assert!((30_000..30_010).contains(&gaps[0]), "{gaps:?}");
     assert!((20_000..20_010).contains(&gaps[1]), "{gaps:?}");
     assert!(near(gaps[2], 4000) && near(gaps[3], 1000), "{gaps:?}");
+}
+
+/// A server that is full, or a proxy before it, says so in HTTP.
+#[tokio::test(start_paused = true)]
+async fn the_retry_after_of_a_refused_upgrade_is_obeyed() {
+    let busy = |retry_after_ms| DialError::Refused { status: 503, retry_after_ms };
+    let mut server = Stage::set(JSON);
+    let (_client, line) = server.pair(options()).await;
+    server.stage.answer([busy(Some(25_000)), busy(Some(10)), busy(None)]);
+    drop(line);
+    server.meet().await;
+    let gaps = gaps(&server);
+    assert!(near(gaps[0], 1000) && near(gaps[2], 4000) && near(gaps[3], 8000), "{gaps:?}");
+    assert!((25_000..25_010).contains(&gaps[1]), "{gaps:?}");
 }
 
 #[tokio::test(start_paused = true)]
