@@ -71,6 +71,8 @@ impl Client {
 
     /// As [`connect`](Self::connect), with links of your own. Files come from [`ClientOptions::http_url`].
     ///
+    /// A key together with a [wrapped](Dial::is_wrapped) link is [`ClientError::Options`].
+    ///
     /// # Errors
     ///
     /// As [`connect`](Self::connect).
@@ -82,6 +84,12 @@ impl Client {
     }
 
     async fn open(dial: Arc<dyn Dial>, http: Http, options: ClientOptions) -> Result<Self, ClientError> {
+        // Going on without what was asked for would only be noticed by those who look.
+        if dial.is_wrapped() && options.credentials.is_key() {
+            return Err(ClientError::Options(
+                "a unix socket carries no signatures and no seal: leave out the key",
+            ));
+        }
         let (info, run) = Session::open(dial, options).await?;
         let (asks, queue) = mpsc::channel(64);
         let (state_in, state) = watch::channel(ConnectionState::Connected(info));

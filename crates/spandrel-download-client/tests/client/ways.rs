@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use spandrel_download_client::{Client, ClientError, ClientOptions, Credentials, Seal, TlsError, Trust};
+use spandrel_download_client::{
+    Client, ClientError, ClientOptions, Credentials, Dial, DialError, Offer, Seal, TlsError, Trust,
+};
 use spandrel_download_protocol::ClientEvent;
-use spandrel_transport::{Security, TlsServer};
+use spandrel_transport::{BoxFuture, Link, Security, TlsServer};
 use spandrel_transport_tcp::TcpTransport;
 
 use crate::server::{Server, Steering, Ways, id};
@@ -102,6 +104,19 @@ async fn a_server_with_another_certificate_is_not_talked_to() {
     assert!(matches!(refused, Err(ClientError::Dial(_))), "{refused:?}");
 }
 
+/// Somebody's own link to a parent, which knows no layers. Nobody gets as far as dialling it.
+struct Wrapped;
+
+impl Dial for Wrapped {
+    fn dial<'a>(&'a self, _: &'a Offer) -> BoxFuture<'a, Result<Box<dyn Link>, DialError>> {
+        Box::pin(async { Err(DialError::Unsupported { endpoint: "wrapped".to_owned() }) })
+    }
+
+    fn is_wrapped(&self) -> bool {
+        true
+    }
+}
+
 #[tokio::test]
 async fn options_that_contradict_the_address_are_told_before_anything_is_sent() {
     let key = || Credentials::key("k1", crate::stage::SECRET).unwrap();
@@ -115,6 +130,11 @@ async fn options_that_contradict_the_address_are_told_before_anything_is_sent() 
     ] {
         let refused = Client::connect(url, options).await.map(drop);
         assert!(matches!(refused, Err(ClientError::Options(_))), "{name}: {refused:?}");
+    }
+    for seal in [Seal::Off, Seal::IfOffered, Seal::Required] {
+        let options = options().credentials(key()).seal(seal);
+        let refused = Client::connect_over(std::sync::Arc::new(Wrapped), options).await.map(drop);
+        assert!(matches!(refused, Err(ClientError::Options(_))), "own wrapped link, {seal:?}: {refused:?}");
     }
     let none = options().trust(Trust::CaFile("/nowhere/ca.pem".into()));
     let refused = Client::connect("https://127.0.0.1:1", none).await.map(drop);
