@@ -178,6 +178,9 @@ async fn follow(
             DownloadEvent::State(_) => {}
             DownloadEvent::Complete(complete) => return Ok(complete),
             DownloadEvent::Error(error) => return Err(GetError::Job(error)),
+            DownloadEvent::Detached => {
+                return Err(GetError::Interrupted { id: download.id(), is_cancelled: false });
+            }
             DownloadEvent::ConnectionFailed(failure) => return Err(ClientError::from(failure).into()),
         }
     }

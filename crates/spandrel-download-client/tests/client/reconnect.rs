@@ -318,3 +318,61 @@ async fn a_server_that_reads_nothing_is_left() {
     assert_eq!(server.hear(&mut line).await.event, ClientEvent::DownloadRequest);
     assert!(asked.iter().all(|task| !task.is_finished()), "nobody was told anything but the wait");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_detached_from_is_not_taken_up_again() {
+    let mut server = Stage::set(JSON);
+    let (client, mut line) = server.pair(options()).await;
+    let mut left = follow(&mut server, &client, &mut line).await;
+    let (answer, ()) = tokio::join!(client.detach(id()), async {
+        let heard = server.hear(&mut line).await;
+        assert_eq!(heard.event, ClientEvent::DownloadDetach);
+        let state = crate::server::session(JobState::Generating);
+        line.say(ServerEvent::StatusUpdate, &heard.request_id, &state).await;
+    });
+    answer.unwrap();
+    assert_eq!(until(&mut left, DownloadEvent::is_terminal).await, DownloadEvent::Detached);
+    assert_eq!(left.next().await, None);
+    drop(line);
+    let mut line = server.meet().await;
+    let (_, heard) = tokio::join!(client.status(Scope::All), async {
+        let heard = server.hear(&mut line).await;
+        let state = crate::server::session(JobState::Generating);
+        line.say(ServerEvent::StatusUpdate, &heard.request_id, &state).await;
+        heard
+    });
+    assert_eq!(heard.event, ClientEvent::StatusCheck, "no attach before it");
+}
+
+/// The answer was lost with the connection: the detach is repeated, and not undone by an attach.
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_detach_is_repeated_without_an_attach() {
+    let refusal = ErrorResponse::new(ErrorCode::DownloadNotFound, "no such download");
+    for refused in [false, true] {
+        let mut server = Stage::set(JSON);
+        let (client, mut line) = server.pair(options()).await;
+        let mut left = follow(&mut server, &client, &mut line).await;
+        let asked = client.clone();
+        let detached = tokio::spawn(async move { asked.detach(id()).await });
+        let first = server.hear(&mut line).await;
+        drop(line);
+        let mut line = server.meet().await;
+        let again = server.hear(&mut line).await;
+        assert_eq!((again.event, &again.request_id), (ClientEvent::DownloadDetach, &first.request_id));
+        if refused {
+            line.say(ServerEvent::DownloadError, &again.request_id, &refusal).await;
+        } else {
+            let state = crate::server::session(JobState::Generating);
+            line.say(ServerEvent::StatusUpdate, &again.request_id, &state).await;
+        }
+        assert_eq!(soon(detached).await.unwrap().is_err(), refused);
+        assert_eq!(until(&mut left, DownloadEvent::is_terminal).await, DownloadEvent::Detached);
+        let (_, heard) = tokio::join!(client.status(Scope::All), async {
+            let heard = server.hear(&mut line).await;
+            let state = crate::server::session(JobState::Generating);
+            line.say(ServerEvent::StatusUpdate, &heard.request_id, &state).await;
+            heard
+        });
+        assert_eq!(heard.event, ClientEvent::StatusCheck);
+    }
+}
