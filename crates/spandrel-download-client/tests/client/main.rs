@@ -6,6 +6,7 @@
     reason = "a panic in a helper fails its test, as it should"
 )]
 
+mod interrupts;
 mod reconnect;
 mod secure;
 mod server;
