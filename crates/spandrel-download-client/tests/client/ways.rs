@@ -8,6 +8,8 @@ use spandrel_download_client::{
 use spandrel_download_protocol::ClientEvent;
 use spandrel_transport::{BoxFuture, Link, Security, TlsServer};
 use spandrel_transport_tcp::TcpTransport;
+#[cfg(unix)]
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::server::{Server, Steering, Ways, id};
 use crate::{content, options, request};
@@ -82,6 +84,42 @@ async fn sessions_come_over_a_socket_file() {
     let absolute = format!("{}{}", steering.server.url(), file.url);
     let file = spandrel_download_protocol::FileInfo { url: absolute, ..file };
     client.fetch_file(id(), &file, &target, |_| {}).await.unwrap();
+}
+
+/// Section 2.3: the key is the event of the message it stands before, from either side.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_line_under_another_key_is_not_believed() {
+    use spandrel_download_protocol::{ConnectionHealth, ServerEvent, write_message};
+    let hello = ConnectionHealth::Hello {
+        server_time: 1,
+        session_id: "s1".to_owned(),
+        protocol: JSON.to_owned(),
+        heartbeat_interval_ms: 10_000,
+        heartbeat_timeout_ms: 5000,
+        max_message_bytes: 1 << 20,
+        features: vec![],
+        system_health: crate::server::health(),
+        server_nonce: None,
+    };
+    let hello = write_message(ServerEvent::ConnectionHealth, "srv-1", 1, &hello);
+    for (key, good) in [("connection:health", true), ("status:update", false), ("", false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let line = format!("{{\"key\":\"{key}\",\"value\":{hello}}}\n");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(line.as_bytes()).await.unwrap();
+            // Until the client goes.
+            let _ = stream.read(&mut [0]).await;
+        });
+        let opened = Client::connect(&format!("unix:{}", path.display()), options()).await.map(drop);
+        match good {
+            true => assert!(opened.is_ok(), "{opened:?}"),
+            false => assert!(matches!(opened, Err(ClientError::Protocol(_))), "{key}: {opened:?}"),
+        }
+    }
 }
 
 #[tokio::test]
