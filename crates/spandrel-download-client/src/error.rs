@@ -182,6 +182,16 @@ impl ClientError {
     }
 }
 
+/// A server's words, and errors that quote them, for a terminal: which would obey what it took for a command.
+///
+/// ```
+/// assert_eq!(spandrel_download_client::printable("no \u{1b}]0;title\u{7}\u{9b}2J rows"), "no  ]0;title  2J rows");
+/// ```
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

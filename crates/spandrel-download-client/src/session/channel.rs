@@ -13,7 +13,7 @@ use spandrel_transport::{Close, Connection, Frame, LinkError, LinkStats};
 use spandrel_wire::WallMillis;
 
 use crate::clock::{ServerClock, Ticker};
-use crate::{ClientError, random};
+use crate::{ClientError, printable, random};
 
 /// What an open session is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,15 +194,16 @@ impl From<Lost> for ClientError {
 /// Why there is no further frame.
 pub(super) fn goodbye(conn: &Connection, ended: Result<Option<Frame>, LinkError>) -> Close {
     match (conn.close_info(), ended) {
-        (Some(close), _) => Close::new(close.code, printable(&close.reason)),
+        (Some(close), _) => told(close),
         (None, Err(e)) => Close::new(e.close_code(), e.to_string()),
         (None, Ok(_)) => Close::new(Close::NO_CODE, ""),
     }
 }
 
-/// A reason comes from outside and goes to a terminal.
-pub(super) fn printable(reason: &str) -> String {
-    reason.chars().filter(|c| !c.is_control()).take(Close::REASON_BYTES_MAX).collect()
+/// The server's goodbye: its reason goes to logs and terminals.
+pub(super) fn told(close: &Close) -> Close {
+    let reason: String = printable(&close.reason).chars().take(Close::REASON_BYTES_MAX).collect();
+    Close::new(close.code, reason)
 }
 
 #[cfg(test)]
@@ -210,8 +211,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_printed_without_their_escapes() {
-        assert_eq!(printable("bye\u{1b}[2J\r\n"), "bye[2J");
-        assert_eq!(printable(&"x".repeat(1000)).len(), Close::REASON_BYTES_MAX);
+    fn reasons_are_kept_short_and_without_their_escapes() {
+        assert_eq!(told(&Close::new(1008, "bye\u{1b}[2J\r\n")), Close::new(1008, "bye [2J  "));
+        assert!(told(&Close::new(1008, "x".repeat(1000))).reason.len() <= Close::REASON_BYTES_MAX);
     }
 }

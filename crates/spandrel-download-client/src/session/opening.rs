@@ -13,7 +13,7 @@ use spandrel_transport::{Close, Connection, DialError};
 use spandrel_wire::WallMillis;
 use tokio::time::timeout;
 
-use super::channel::{Channel, Memory, SessionInfo, goodbye, open_frame, parse, printable};
+use super::channel::{Channel, Memory, SessionInfo, goodbye, open_frame, parse, told};
 use crate::clock::ServerClock;
 use crate::dial::{Dial, Offer};
 use crate::{ClientError, ClientOptions, Credentials, Seal, random};
@@ -249,7 +249,7 @@ fn not_dialled(error: DialError) -> Unopened {
         DialError::Refused { status: status @ (401 | 403), .. } => {
             ClientError::Denied { why: format!("the upgrade was answered with http status {status}") }
         }
-        DialError::Closed { close } => ClientError::Closed(Close::new(close.code, printable(&close.reason))),
+        DialError::Closed { close } => ClientError::Closed(told(&close)),
         DialError::Tls(e) => ClientError::Tls(e),
         e => ClientError::Dial(e),
     };
