@@ -47,6 +47,19 @@ impl Auth {
         ring.replace(self.keys.clone(), self.tokens.clone()).map_err(|e| format!("auth: {e}"))
     }
 
+    /// Whether anybody could come in at all: a server that starts otherwise is a mistake. One that runs may have its last
+    /// key or token taken away.
+    pub(crate) fn admits_somebody(&self) -> Result<(), String> {
+        if self.is_required && !self.has_secrets() {
+            return Err(
+                "auth.mode is \"required\" but there are neither auth.keys nor auth.bearerTokens, so that \
+                        nobody could come in"
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         self.keyring().map(|_| ())
     }
