@@ -171,13 +171,25 @@ fn a_parent_is_told_when_the_server_is_stopped() {
     assert_eq!(server.wait().code(), Some(0), "though stdin is open still");
 }
 
-#[test]
-fn a_parent_that_is_silent_counts_as_gone() {
-    let heartbeat = json!({ "intervalMs": 150, "timeoutMs": 50 });
-    let mut server = Running::start(&json!({ "ipc": "stdio", "heartbeat": heartbeat }));
-    let ping = server.message(|m| m["value"]["data"]["kind"] == "ping");
-    assert_eq!(ping["key"], "connection:health");
-    assert_eq!(server.wait().code(), Some(0));
+/// Its session ends, by silence or by nonsense; the server ends with its stream only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clumsy_parent_takes_nobody_along() {
+    let silent = json!({ "heartbeat": { "intervalMs": 150, "timeoutMs": 50 } });
+    for (name, more, said) in [("silent", silent, String::new()), ("nonsense", json!({}), "?\n".repeat(11))] {
+        let mut config = json!({ "ipc": "stdio" });
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut server = Running::start(&config);
+        let line = server.logged(&["Serving http://"]);
+        let address = line.trim().rsplit_once("http://").unwrap().1.trim_end_matches('/').to_owned();
+        server.stdin.as_mut().unwrap().write_all(said.as_bytes()).unwrap();
+        server.logged(&["WARN", "session of the parent process is over"]);
+        assert!(get(&address, "/v1/datasets", "none").await.starts_with("HTTP/1.1 200"), "{name}");
+        server.stdin.as_mut().unwrap().write_all(&[b'x'; 300_000]).unwrap();
+        assert!(get(&address, "/v1/datasets", "none").await.starts_with("HTTP/1.1 200"), "{name}");
+        server.stdin = None;
+        server.logged(&["the parent process is gone"]);
+        assert_eq!(server.wait().code(), Some(0), "{name}");
+    }
 }
 
 #[test]
