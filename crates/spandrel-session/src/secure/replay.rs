@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use spandrel_wire::Millis;
+use spandrel_wire::{Millis, WallMillis};
 
 use super::KeyId;
 
@@ -11,6 +11,9 @@ use super::KeyId;
 pub struct ReplayLimits {
     /// Nonces held, 1,000,000: about 35 MiB when full.
     pub nonces_max: usize,
+    /// Of them under one key, as many by default. A server whose keys are in several hands sets less, so that whoever
+    /// has one of them cannot use up what all need.
+    pub per_key_max: usize,
     /// Milliseconds a nonce is held, 60,000. Never less than twice the window of [`Freshness`](super::Freshness), since
     /// a message signed by a clock that is ahead stays fresh that long.
     pub window_ms: u64,
@@ -18,7 +21,7 @@ pub struct ReplayLimits {
 
 impl Default for ReplayLimits {
     fn default() -> Self {
-        Self { nonces_max: 1_000_000, window_ms: 60_000 }
+        Self { nonces_max: 1_000_000, per_key_max: 1_000_000, window_ms: 60_000 }
     }
 }
 
@@ -38,7 +41,16 @@ pub enum ReplayError {
     /// It was admitted before under this key. `AUTH_REPLAYED`.
     #[error("nonce was seen before")]
     Seen,
-    /// As many are held as may be, and none is forgotten early. `OVERLOADED`.
+    /// Signed at a time of which nonces are forgotten already: the clock was turned back. `AUTH_EXPIRED`.
+    #[error("signed when nonces are no longer known, sign again")]
+    Forgotten,
+    /// The driver takes no message now, and this one was not remembered. `RATE_LIMITED`.
+    #[error("too many messages, try again in {retry_after_ms} ms")]
+    TooFast {
+        /// Milliseconds until one is taken again.
+        retry_after_ms: u64,
+    },
+    /// As many are held as may be, in all or of this key, and none is forgotten early. `OVERLOADED`.
     #[error("too many nonces in the window, try again in {retry_after_ms} ms")]
     Full {
         /// Milliseconds until the oldest are forgotten, at least 1.
@@ -56,6 +68,8 @@ pub struct ReplayCache {
     limits: ReplayLimits,
     generations: VecDeque<Generation>,
     len: usize,
+    /// Earlier timestamps are not admitted.
+    since_ms: u64,
 }
 
 #[derive(Debug)]
@@ -64,6 +78,8 @@ struct Generation {
     ends: Millis,
     seen: HashMap<KeyId, HashSet<[u8; 16]>>,
     len: usize,
+    /// Latest timestamp among them.
+    newest_ms: u64,
 }
 
 /// Generations in one window.
@@ -73,25 +89,78 @@ impl ReplayCache {
     /// Nothing seen yet. Memory is taken as nonces come.
     #[must_use]
     pub fn new(limits: ReplayLimits) -> Self {
-        Self { limits, generations: VecDeque::new(), len: 0 }
+        Self { limits, generations: VecDeque::new(), len: 0, since_ms: 0 }
     }
 
-    /// Admits a nonce once. Call it only for a message whose signature is good and whose time is fresh.
+    /// Admits no timestamp before this one, milliseconds since 1970: those of an earlier process are not known here.
+    #[must_use]
+    pub const fn with_since(mut self, since: WallMillis) -> Self {
+        self.since_ms = since.get();
+        self
+    }
+
+    /// Admits a nonce once, whatever its timestamp. Call it only for a message whose signature is good and whose time
+    /// is fresh on a clock that never goes back.
     ///
-    /// When time goes back, nothing is forgotten earlier for it: a nonce then lies with those of the latest time.
+    /// When `now` goes back, nothing is forgotten earlier for it: a nonce then lies with those of the latest time.
     ///
     /// # Errors
     ///
     /// [`ReplayError::Seen`], or [`ReplayError::Full`] when it is new but there is no room.
     pub fn admit(&mut self, now: Millis, kid: &KeyId, nonce: &[u8; 16]) -> Result<(), ReplayError> {
         self.forget(now);
-        if self.generations.iter().any(|generation| generation.has(kid, nonce)) {
-            return Err(ReplayError::Seen);
+        self.take(now, kid, nonce, 0)
+    }
+
+    /// As [`admit`](Self::admit) for messages whose time was measured on a clock that may be turned back: a timestamp
+    /// as early as one whose nonce was forgotten is refused, however fresh it looks.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit), and [`ReplayError::Forgotten`].
+    pub fn admit_stamped(
+        &mut self,
+        now: Millis,
+        kid: &KeyId,
+        nonce: &[u8; 16],
+        timestamp_ms: u64,
+    ) -> Result<(), ReplayError> {
+        self.forget(now);
+        if timestamp_ms < self.since_ms {
+            return Err(ReplayError::Forgotten);
+        }
+        self.take(now, kid, nonce, timestamp_ms)
+    }
+
+    /// The earliest timestamp that [`admit_stamped`](Self::admit_stamped) takes. A server that reckons with the later
+    /// of this and its clock can tell every client a time that is taken.
+    #[must_use]
+    pub const fn since(&self) -> WallMillis {
+        WallMillis::new(self.since_ms)
+    }
+
+    fn take(
+        &mut self,
+        now: Millis,
+        kid: &KeyId,
+        nonce: &[u8; 16],
+        timestamp_ms: u64,
+    ) -> Result<(), ReplayError> {
+        let mut of_key = 0;
+        for nonces in self.generations.iter().filter_map(|generation| generation.seen.get(kid)) {
+            if nonces.contains(nonce) {
+                return Err(ReplayError::Seen);
+            }
+            of_key += nonces.len();
+        }
+        if of_key >= self.limits.per_key_max {
+            let with_key = self.generations.iter().find(|generation| generation.seen.contains_key(kid));
+            return Err(self.full(now, with_key));
         }
         if self.len >= self.limits.nonces_max {
-            return Err(ReplayError::Full { retry_after_ms: self.retry_after_ms(now) });
+            return Err(self.full(now, self.generations.front()));
         }
-        self.insert(now, kid, *nonce);
+        self.insert(now, kid, *nonce, timestamp_ms);
         Ok(())
     }
 
@@ -101,18 +170,21 @@ impl ReplayCache {
                 return;
             }
             self.len -= oldest.len;
+            self.since_ms = self.since_ms.max(oldest.newest_ms.saturating_add(1));
             self.generations.pop_front();
         }
     }
 
-    fn insert(&mut self, now: Millis, kid: &KeyId, nonce: [u8; 16]) {
+    fn insert(&mut self, now: Millis, kid: &KeyId, nonce: [u8; 16], timestamp_ms: u64) {
         if self.generations.back().is_none_or(|newest| newest.ends <= now) {
             let span_ms = (self.limits.window_ms / GENERATIONS).max(1);
-            let generation = Generation { ends: now.after(span_ms), seen: HashMap::new(), len: 0 };
+            let generation =
+                Generation { ends: now.after(span_ms), seen: HashMap::new(), len: 0, newest_ms: 0 };
             self.generations.push_back(generation);
         }
         if let Some(newest) = self.generations.back_mut() {
             newest.len += 1;
+            newest.newest_ms = newest.newest_ms.max(timestamp_ms);
             self.len += 1;
             match newest.seen.get_mut(kid) {
                 Some(nonces) => nonces.insert(nonce),
@@ -137,14 +209,10 @@ impl ReplayCache {
         generation.ends.after(self.limits.window_ms)
     }
 
-    fn retry_after_ms(&self, now: Millis) -> u64 {
-        self.generations.front().map_or(1, |oldest| self.forgets_at(oldest).since(now).max(1))
-    }
-}
-
-impl Generation {
-    fn has(&self, kid: &KeyId, nonce: &[u8; 16]) -> bool {
-        self.seen.get(kid).is_some_and(|nonces| nonces.contains(nonce))
+    /// Full until this generation is forgotten.
+    fn full(&self, now: Millis, until: Option<&Generation>) -> ReplayError {
+        let retry_after_ms = until.map_or(1, |oldest| self.forgets_at(oldest).since(now).max(1));
+        ReplayError::Full { retry_after_ms }
     }
 }
 
@@ -190,6 +258,36 @@ mod tests {
     }
 
     #[test]
+    fn one_key_leaves_room_for_the_others() {
+        let mut cache =
+            ReplayCache::new(ReplayLimits { nonces_max: 5, per_key_max: 3, ..ReplayLimits::default() });
+        let mut admit = |at, key: &str, n| cache.admit(Millis::new(at), &kid(key), &nonce(n));
+        // Over several generations.
+        assert!([0, 20_000, 40_000].into_iter().all(|at| admit(at, "k1", at as usize).is_ok()));
+        assert_eq!(admit(40_000, "k1", 9), Err(ReplayError::Full { retry_after_ms: 35_000 }));
+        assert_eq!(admit(40_000, "k2", 9), Ok(()));
+        assert_eq!(admit(75_000, "k1", 9), Ok(()), "its oldest is forgotten");
+    }
+
+    #[test]
+    fn what_was_forgotten_is_not_admitted_when_the_clock_goes_back() {
+        let mut cache = ReplayCache::new(ReplayLimits::default()).with_since(WallMillis::new(1_000));
+        let mut admit = |at, n, stamp| {
+            let admitted = cache.admit_stamped(Millis::new(at), &kid("k1"), &nonce(n), stamp);
+            (admitted, cache.since().get())
+        };
+        assert_eq!(admit(0, 1, 999), (Err(ReplayError::Forgotten), 1_000), "of before the start");
+        assert_eq!(admit(0, 1, 1_000), (Ok(()), 1_000));
+        assert_eq!(admit(1, 2, 25_000), (Ok(()), 1_000), "signed by a clock that is ahead");
+        assert_eq!(admit(60_000, 3, 61_000), (Ok(()), 1_000));
+        // Forgotten by now; the wall clock says 20 s again, so both look fresh.
+        assert_eq!(admit(80_000, 1, 1_000), (Err(ReplayError::Forgotten), 25_001));
+        assert_eq!(admit(80_000, 2, 25_000), (Err(ReplayError::Forgotten), 25_001));
+        assert_eq!(admit(80_000, 4, 25_001), (Ok(()), 25_001), "what can be told from them goes on");
+        assert_eq!(admit(80_000, 3, 61_000), (Err(ReplayError::Seen), 25_001));
+    }
+
+    #[test]
     fn a_million_are_held_and_all_are_forgotten() {
         let limits = ReplayLimits::default();
         let mut cache = ReplayCache::new(limits);
@@ -218,7 +316,7 @@ mod tests {
         let mut cache = ReplayCache::new(ReplayLimits::for_freshness(freshness.window_ms));
         let stamp = 1_000_000 + freshness.window_ms;
         let admit = |cache: &mut ReplayCache, wall: u64| {
-            freshness.check(spandrel_wire::WallMillis::new(wall), stamp).expect("fresh");
+            freshness.check(WallMillis::new(wall), stamp).expect("fresh");
             cache.admit(Millis::new(wall), &kid("k1"), &nonce(1))
         };
         assert_eq!(admit(&mut cache, stamp - freshness.window_ms), Ok(()));
