@@ -150,7 +150,7 @@ impl Talk {
             Err(why) => return self.end_by(why),
         };
         let now = self.inner.now();
-        if let Err(refusal) = self.wire.verify(&text, &self.inner) {
+        if let Err(refusal) = self.wire.verify(&text, &self.inner, &mut self.conversation) {
             self.conversation.unproved(now, &text, &refusal.failure);
             if refusal.close.is_some() {
                 self.conversation.close(CloseCode::AUTH_FAILED, "authentication failed");

@@ -111,10 +111,7 @@ impl Service {
             connections: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
             sessions: AtomicU64::new(1),
-            replays: Mutex::new(ReplayCache::new(ReplayLimits {
-                nonces_max: config.limits.nonces_max,
-                ..ReplayLimits::for_freshness(config.auth_window_ms)
-            })),
+            replays: Mutex::new(ReplayCache::new(replay_limits(&config))),
             // What was signed before this process began may have been seen by the one before.
             freshness: Freshness {
                 window_ms: config.auth_window_ms,
@@ -317,6 +314,18 @@ impl Drop for Entered {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
         self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// No key may use up more than an eighth of the room, but as much as one connection needs at the full rate.
+fn replay_limits(config: &ServiceConfig) -> ReplayLimits {
+    let limits = ReplayLimits::for_freshness(config.auth_window_ms);
+    let nonces_max = config.limits.nonces_max;
+    // A nonce is held a quarter longer than the window at most.
+    let held_s = usize::try_from(limits.window_ms.saturating_mul(5) / 4_000).unwrap_or(usize::MAX);
+    let rate = usize::try_from(config.sessions.messages_per_s).unwrap_or(usize::MAX);
+    let burst = usize::try_from(config.sessions.message_burst).unwrap_or(usize::MAX);
+    let one_needs = rate.saturating_mul(held_s).saturating_add(burst);
+    ReplayLimits { nonces_max, per_key_max: (nonces_max / 8).max(one_needs), ..limits }
 }
 
 fn health_of(table: &JobTable, now: Now, checks: Vec<Check>) -> SystemHealth {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use spandrel_download::{Conversation, Question, pair_of};
 use spandrel_jobs::Now;
-use spandrel_session::{AuthRefusal, Entropy, LayerError, Layers, Millis, WallMillis};
+use spandrel_session::{AuthRefusal, Entropy, LayerError, Layers, Millis, ReplayError, WallMillis};
 use spandrel_transport::{Close, Connection, Frame, LinkError};
 
 use crate::service::Inner;
@@ -58,9 +58,16 @@ impl Wire {
     }
 
     /// Whether the text that was [`open`](Self::open)ed last proves who it is from.
-    pub(crate) fn verify(&mut self, text: &str, inner: &Inner) -> Result<(), AuthRefusal> {
+    pub(crate) fn verify(
+        &mut self,
+        text: &str,
+        inner: &Inner,
+        conversation: &mut Conversation,
+    ) -> Result<(), AuthRefusal> {
         let now = inner.now();
-        self.layers.verify(text, WallMillis::new(now.wall_ms), &inner.freshness, |kid, nonce| {
+        self.layers.verify(text, WallMillis::new(now.wall_ms), &inner.freshness, |kid, nonce, _| {
+            // Nonces are remembered for all: a flood of one connection must not use the room up.
+            conversation.count(now).map_err(|retry_after_ms| ReplayError::TooFast { retry_after_ms })?;
             let mut replays = inner.replays.lock().unwrap_or_else(PoisonError::into_inner);
             replays.admit(Millis::new(now.mono_ms), kid, nonce)
         })

@@ -273,6 +273,37 @@ async fn when_no_more_nonces_can_be_held_messages_are_refused_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_one_key_leaves_room_for_the_others() {
+    let bench = Bench::start_with(AuthMode::Required, |config| {
+        config.limits.nonces_max = 100;
+        config.sessions.messages_per_s = 1;
+        config.sessions.message_burst = 10;
+    })
+    .await;
+    let mut peers = Vec::new();
+    let mut codes = Vec::new();
+    // First more than fits from one connection, which its rate stops; then from many.
+    for (round, count) in [120].into_iter().chain([10; 12]).enumerate() {
+        let mut peer = bench.signed("k1", 0x11).await;
+        for n in 0..count {
+            peer.send(message("status:check", &json!({}), &format!("f{n}"))).await;
+        }
+        for n in 0..count {
+            let answer = peer.until(|m| m["requestId"] == format!("f{n}")).await;
+            codes.push((round, answer["data"]["code"].as_str().unwrap_or("none").to_owned()));
+        }
+        peers.push(peer);
+    }
+    let of = |round: usize, code: &str| codes.iter().filter(|c| **c == (round, code.to_owned())).count();
+    assert!(of(0, "RATE_LIMITED") > 90 && of(0, "OVERLOADED") == 0, "{codes:?}");
+    assert!(of(1, "none") == 10 && of(12, "OVERLOADED") > 0, "{codes:?}");
+    let mut other = bench.signed("k2", 0x22).await;
+    for _ in 0..5 {
+        assert_eq!(other.ask("status:check", json!({})).await["event"], "status:update");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_third_failure_closes_and_stale_clocks_do_not_count() {
     let bench = Bench::start(AuthMode::Required).await;
     let mut peer = bench.signed("k1", 0x11).await;
