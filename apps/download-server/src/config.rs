@@ -330,6 +330,36 @@ mod tests {
         assert!(service.formula_guard);
     }
 
+    /// The blocks of TOML in the documentation.
+    fn documented() -> Vec<&'static str> {
+        let text = include_str!("../../../docs/configuration.md");
+        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let config = Config::parse(documented()[0], true).unwrap();
+        let mut service = ServiceConfig::new("x");
+        config.bound(&mut service);
+        let mut built_in = ServiceConfig::new("x");
+        built_in.clock = service.clock.clone(); // each knows when it was made
+        assert_eq!(format!("{service:?}"), format!("{built_in:?}"));
+        let plain = Config::parse(r#"{ "datasets": [] }"#, false).unwrap();
+        assert_eq!((config.listen, config.state_dir), (plain.listen, plain.state_dir));
+    }
+
+    #[test]
+    fn every_documented_member_is_one() {
+        // What is commented out is there to be uncommented.
+        let open: String = documented()[0]
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        Config::parse(&open, true).unwrap();
+        Config::parse(documented()[1], true).unwrap();
+    }
+
     #[test]
     fn relative_paths_start_at_the_file() {
         let dir = tempfile::tempdir().unwrap();

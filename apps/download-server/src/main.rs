@@ -30,7 +30,8 @@ Examples:
 Flags win over SPANDREL_LISTEN, SPANDREL_STATE_DIR, SPANDREL_CONFIG, SPANDREL_DATA and
 SPANDREL_PUBLIC_BASE_URL, those over the configuration file. The address goes to stdout once the
 server can be asked, the log to stderr; RUST_LOG chooses what it says (default: info).
-SIGHUP looks at the data again, SIGTERM and SIGINT stop in good order, a second one at once.
+SIGHUP looks at keys, tokens, certificate and data again; SIGTERM and SIGINT stop in good order, a
+second one at once. `download-server help serve` shows a configuration.
 
 Exit codes: 0 stopped in good order, 1 the server could not start, 2 usage, 130 stopped at once.";
 
@@ -47,7 +48,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves data sets (what happens without a command, too)
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = serve::HELP)]
     Serve(serve::ServeArgs),
     /// Serves bundled data on a free port of this machine
     Demo(serve::DemoArgs),

@@ -20,6 +20,30 @@ mod doors;
 /// The protocol allows 5 s; the rest is for the process itself.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 
+/// What a configuration looks like.
+pub(crate) const HELP: &str = "\
+Examples:
+  download-server serve --data trades.parquet           one data set on 127.0.0.1:8001
+  download-server serve --config server.json
+  download-server serve --config server.json --listen 0.0.0.0:8443
+
+server.json, everything but datasets may be left out:
+  { \"listen\": \"127.0.0.1:8001\",
+    \"tcpListen\": \"127.0.0.1:8002\",                  frames over TCP beside WebSocket
+    \"ipc\": \"stdio\",                                 or \"node\", or \"unix:PATH\"
+    \"tls\": { \"cert\": \"cert.pem\", \"key\": \"key.pem\" },  or { \"selfSigned\": true }
+    \"auth\": { \"mode\": \"required\",
+      \"keys\": [{ \"id\": \"k1\", \"secret\": \"<32 random bytes, base64url>\", \"principal\": \"alice\" }],
+      \"bearerTokens\": [{ \"token\": \"<long and random>\", \"principal\": \"alice\" }] },
+    \"datasets\": [{ \"name\": \"trades\", \"path\": \"trades.parquet\", \"principals\": [\"alice\"] }],
+    \"limits\": { \"maxActive\": 16, \"maxConnections\": 10000 } }
+
+A secret or token: openssl rand 32 | basenc --base64url | tr -d =
+After a change of keys, tokens or certificate: kill -HUP. Sessions of a key or token that
+is gone, or of a key past its notAfter, are closed (4401). With ipc \"stdio\" or \"node\"
+stdout is the parent's, the server stops when the parent is gone, and what the parent asks
+for is done for \"anonymous\".";
+
 static FLIGHTS: &[u8] = include_bytes!("../data/flights.parquet");
 
 #[derive(Debug, Clone, Args)]
@@ -162,7 +186,7 @@ async fn run(
         tokio::select! {
             served = &mut serving => served.map_err(|e| e.to_string())?,
             () = &mut gone => {
-                tracing::info!("the parent process is gone");
+                tracing::info!("the parent process is gone, or its session is over");
                 break;
             }
             _ = terminate.recv() => break,

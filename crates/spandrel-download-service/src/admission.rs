@@ -4,6 +4,7 @@ use spandrel_crypto::{SecretKey, decode_base64url_array, derive, encode_base64ur
 use spandrel_download_protocol::{CloseCode, Subprotocol};
 use spandrel_jobs::Principal;
 use spandrel_session::{KeyId, Layers, LayersConfig, SealKeys, Sealing, Side, Signer, Signing};
+use tokio::sync::watch;
 
 use crate::auth::{Key, Proof};
 use crate::service::{Inner, random};
@@ -14,6 +15,8 @@ use crate::standing::Standing;
 pub(crate) struct Known {
     pub(crate) principal: Principal,
     pub(crate) proof: Proof,
+    /// Watched from before that was found out.
+    pub(crate) rechecks: watch::Receiver<()>,
 }
 
 /// A connection that was let in.
@@ -46,11 +49,15 @@ pub(crate) fn admit(
     query: Option<&str>,
 ) -> Result<Session, Refused> {
     let needs_key = protocol.has_aes();
-    if let Some(Known { principal, proof }) = known.as_ref().filter(|_| !needs_key) {
-        let layers = layers(inner, protocol, None, None);
-        let (principal, standing) = (principal.clone(), Standing::new(proof.clone(), None));
-        return Ok(Session { principal, standing, layers, server_nonce: None });
-    }
+    let known = match known {
+        Some(Known { principal, proof, rechecks }) if !needs_key => {
+            let (standing, layers) =
+                (Standing::new(rechecks, proof, None), layers(inner, protocol, None, None));
+            return Ok(Session { principal, standing, layers, server_nonce: None });
+        }
+        known => known,
+    };
+    let rechecks = inner.rechecks.subscribe();
     let kid = only(query, "kid").map_err(|()| BAD_KID)?;
     let kid = kid.map(|kid| KeyId::new(kid).map_err(|_| BAD_KID)).transpose()?;
     let is_open = inner.config.auth.is_open();
@@ -60,7 +67,7 @@ pub(crate) fn admit(
             (false, false) => Err(NO_PROOF),
             (false, true) => Ok(Session {
                 principal: Principal::anonymous(),
-                standing: Standing::new(Proof::Nothing, None),
+                standing: Standing::new(rechecks, Proof::Nothing, None),
                 layers: layers(inner, protocol, None, None),
                 server_nonce: None,
             }),
@@ -69,7 +76,7 @@ pub(crate) fn admit(
     let client_nonce = if needs_key { Some(client_nonce(query)?) } else { None };
     // A key that is not there is made up, always: whether it was needed cannot be told from outside.
     let decoy = decoy(&inner.decoy, &kid);
-    let real = inner.config.auth.key(&kid, inner.now().wall_ms);
+    let real = inner.config.auth.key(&kid, inner.wall_ms());
     let key = real.as_ref().unwrap_or(&decoy);
     // With another proof at hand, and without the need of one, messages inside a seal need no signature.
     let signing =
@@ -84,11 +91,11 @@ pub(crate) fn admit(
         }
     };
     let layers = layers(inner, protocol, seal, Some(signer));
-    let (principal, proof) = match known {
-        Some(known) => (known.principal, known.proof),
-        None => (key.principal().clone(), Proof::Nothing),
+    let (principal, proof, rechecks) = match known {
+        Some(Known { principal, proof, rechecks }) => (principal, proof, rechecks),
+        None => (key.principal().clone(), Proof::Nothing, rechecks),
     };
-    Ok(Session { principal, standing: Standing::new(proof, real), layers, server_nonce })
+    Ok(Session { principal, standing: Standing::new(rechecks, proof, real), layers, server_nonce })
 }
 
 fn layers(inner: &Inner, protocol: Subprotocol, seal: Option<SealKeys>, signer: Option<Signer>) -> Layers {

@@ -104,7 +104,6 @@ impl Drop for Talk {
 impl Talk {
     async fn run(&mut self) {
         let stopping = self.inner.stopping.clone();
-        let mut rechecks = self.inner.rechecks.subscribe();
         let mut alarm = self.inner.watchman.alarm.subscribe();
         let mut is_stopping = false;
         loop {
@@ -114,7 +113,8 @@ impl Talk {
             }
             self.notice_life();
             let now = self.inner.now();
-            let next_ms = self.conversation.next_tick_ms(now).min(self.standing.ends_in_ms(now.wall_ms));
+            let next_ms =
+                self.conversation.next_tick_ms(now).min(self.standing.ends_in_ms(self.inner.wall_ms()));
             let (may_read, may_add) = (!self.conversation.is_busy(), !self.conversation.is_slow());
             tokio::select! {
                 seen = self.wire.look(may_read) => match seen {
@@ -132,7 +132,7 @@ impl Talk {
                 _ = alarm.changed() => if let Some(error) = &*alarm.borrow_and_update() {
                     self.conversation.notice(self.inner.now(), error);
                 },
-                _ = rechecks.changed() => self.standing.recheck(&self.inner),
+                () = self.standing.questioned() => self.standing.recheck(&self.inner),
                 () = stopping.cancelled(), if !is_stopping => {
                     is_stopping = true;
                     self.conversation.shut_down(self.inner.now());
@@ -147,10 +147,16 @@ impl Talk {
         self.inner.metrics.messages_in.inc();
         let text = match self.wire.open(frame) {
             Ok(text) => text,
-            Err(why) => return self.end_by(why),
+            Err(why) => {
+                if why.code == CloseCode::AUTH_FAILED.0 {
+                    self.inner.metrics.unproved.inc();
+                }
+                return self.end_by(why);
+            }
         };
         let now = self.inner.now();
         if let Err(refusal) = self.wire.verify(&text, &self.inner, &mut self.conversation) {
+            self.inner.metrics.unproved.inc();
             self.conversation.unproved(now, &text, &refusal.failure);
             if refusal.close.is_some() {
                 self.conversation.close(CloseCode::AUTH_FAILED, "authentication failed");
@@ -207,7 +213,7 @@ impl Talk {
 
     /// A session whose key or token is no longer good ends.
     fn check_standing(&mut self) {
-        if self.standing.is_over(self.inner.now().wall_ms) {
+        if self.standing.is_over(self.inner.wall_ms()) {
             self.conversation.close(CloseCode::AUTH_FAILED, "the key or token is no longer valid");
         }
     }

@@ -23,6 +23,13 @@
 //! # }
 //! ```
 //!
+//! **Who comes in** is for an [`Authenticator`] to say: [`Open`] lets everybody in as `anonymous`, a [`Keyring`] has
+//! bearer tokens and keys, and both may be replaced while the server runs. A session that names a key signs every
+//! message; the sealed subprotocols hide them as well. An id that is not known is treated like a wrong secret, down to
+//! the signature of the hello. TCP frames and parent processes come in by [`serve_links`](Service::serve_links),
+//! [`serve_parents`](Service::serve_parents) and [`serve_parent`](Service::serve_parent); TLS is a member of the
+//! configuration.
+//!
 //! Bytes: the download protocol, version 1; [`OPENAPI`] describes its HTTP side. Limits: [`Limits`], those of
 //! `spandrel-download` for a connection and those of `spandrel-jobs` for the job table.
 

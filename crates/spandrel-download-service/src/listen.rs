@@ -70,7 +70,7 @@ impl Service {
     async fn parent(&self, conn: Connection) {
         let session = Session {
             principal: Principal::anonymous(),
-            standing: Standing::new(Proof::Nothing, None),
+            standing: Standing::new(self.0.rechecks.subscribe(), Proof::Nothing, None),
             layers: Layers::plain(Side::Server, self.parent_limits().frame_bytes_max),
             server_nonce: None,
         };

@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     /// Nonces of signed messages, of all connections.
     pub(crate) replays: Mutex<ReplayCache>,
     pub(crate) freshness: Freshness,
+    /// What the clock of the system was ahead of the monotonic one, at most.
+    ahead_ms: AtomicU64,
     /// Makes keys up for ids that have none.
     pub(crate) decoy: SecretKey,
     /// Moves when keys or tokens were replaced.
@@ -117,6 +119,7 @@ impl Service {
                 window_ms: config.auth_window_ms,
                 since: WallMillis::new(jobs.now().wall_ms),
             },
+            ahead_ms: AtomicU64::new(0),
             decoy: derive(&secret, b"spandrel.download.v1", b"decoy"),
             rechecks: watch::Sender::new(()),
             stopping: CancellationToken::new(),
@@ -179,8 +182,19 @@ impl Service {
 }
 
 impl Inner {
+    /// The time messages and URLs are stamped with and measured on. It follows the clock of the system forwards only: were
+    /// it to go back, signatures from before would be fresh again when their nonces are forgotten, and those of peers
+    /// who know the time would be refused.
     pub(crate) fn now(&self) -> Now {
-        self.jobs.now()
+        let now = self.jobs.now();
+        let ahead = now.wall_ms.saturating_sub(now.mono_ms);
+        let ahead = ahead.max(self.ahead_ms.fetch_max(ahead, Ordering::Relaxed));
+        Now { wall_ms: now.mono_ms.saturating_add(ahead), ..now }
+    }
+
+    /// The clock of the system, milliseconds since 1970: what the lives of keys are measured on.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.jobs.now().wall_ms
     }
 
     pub(crate) fn health(&self) -> SystemHealth {

@@ -69,11 +69,12 @@ fn known(inner: &Inner, request: &Request) -> Result<Option<Known>, Refusal> {
     if auth.is_open() {
         return Ok(None);
     }
+    let rechecks = inner.rechecks.subscribe();
     match auth.authenticate(request.headers()) {
         Ok(principal) => {
             let digest = TokenDigest::in_headers(request.headers());
             let proof = digest.map_or(Proof::Nothing, |digest| Proof::Bearer(digest, principal.clone()));
-            Ok(Some(Known { principal, proof }))
+            Ok(Some(Known { principal, proof, rechecks }))
         }
         Err(error) if error.code == ErrorCode::AuthRequired && has_kid(request.uri().query()) => Ok(None),
         Err(error) => Err(Refusal(error)),
@@ -97,7 +98,9 @@ pub(crate) async fn begin(inner: Arc<Inner>, mut conn: Connection, known: Option
 
 /// Bounds of a link.
 pub(crate) fn link_limits(inner: &Inner) -> spandrel_transport::Limits {
-    let mut limits = spandrel_transport::Limits::default();
+    let bounds = &inner.config.limits;
+    let mut limits = spandrel_transport::Limits::default()
+        .with_connections_max(bounds.connections_max, bounds.http_per_address_max.max(1));
     limits.frame_bytes_max = inner.config.sessions.protocol.message_bytes_max;
     // A message over the limit is on its way when it is refused: what is not read becomes a reset, and a reset
     // eats the close code.

@@ -1,11 +1,15 @@
 //! For how long a session is believed.
 
+use tokio::sync::watch;
+
 use crate::auth::{Key, Proof};
 use crate::service::Inner;
 
-/// What a session was let in for, and whether that still counts. 16 bytes, so that an idle connection stays small.
+/// What a session was let in for, and whether that still counts.
 #[derive(Debug)]
 pub(crate) struct Standing {
+    /// Moves when keys or tokens were replaced; watched from before the session was let in.
+    rechecks: watch::Receiver<()>,
     proof: Option<Box<Proof>>,
     key: Option<Key>,
     is_revoked: bool,
@@ -13,14 +17,21 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// `proof` is for the principal, `key` for the layers.
-    pub(crate) fn new(proof: Proof, key: Option<Key>) -> Self {
+    pub(crate) fn new(rechecks: watch::Receiver<()>, proof: Proof, key: Option<Key>) -> Self {
         let proof = (!matches!(proof, Proof::Nothing)).then(|| Box::new(proof));
-        Self { proof, key, is_revoked: false }
+        Self { rechecks, proof, key, is_revoked: false }
+    }
+
+    /// Waits until [`recheck`](Self::recheck) is due. Cancel safe.
+    pub(crate) async fn questioned(&mut self) {
+        if self.rechecks.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Keys or tokens were replaced.
     pub(crate) fn recheck(&mut self, inner: &Inner) {
-        let (auth, wall_ms) = (&inner.config.auth, inner.now().wall_ms);
+        let (auth, wall_ms) = (&inner.config.auth, inner.wall_ms());
         self.is_revoked |= self.proof.as_ref().is_some_and(|proof| !auth.holds(proof, wall_ms));
         if let Some(key) = &mut self.key {
             self.is_revoked |= !auth.holds(&Proof::Key(key.clone()), wall_ms);
@@ -52,11 +63,15 @@ mod tests {
     #[test]
     fn a_key_is_good_for_its_last_millisecond_and_no_longer() {
         let key = Key::new(KeyId::new("k").unwrap(), SecretKey::from_bytes([1; 32]), Principal::anonymous());
-        let standing = Standing::new(Proof::Nothing, Some(key.clone().with_life(0, 1_000)));
+        let standing = Standing::new(
+            watch::Sender::new(()).subscribe(),
+            Proof::Nothing,
+            Some(key.clone().with_life(0, 1_000)),
+        );
         assert_eq!([999, 1_000, 1_001].map(|now| standing.is_over(now)), [false, false, true]);
         assert_eq!([0, 1_000, 5_000].map(|now| standing.ends_in_ms(now)), [1_001, 1, 1]);
-        let forever = Standing::new(Proof::Nothing, Some(key));
+        let forever = Standing::new(watch::Sender::new(()).subscribe(), Proof::Nothing, Some(key));
         assert_eq!((forever.is_over(u64::MAX), forever.ends_in_ms(7)), (false, u64::MAX - 6));
-        assert!(!Standing::new(Proof::Nothing, None).is_over(u64::MAX));
+        assert!(!Standing::new(watch::Sender::new(()).subscribe(), Proof::Nothing, None).is_over(u64::MAX));
     }
 }

@@ -172,3 +172,47 @@ impl Wire {
         let _ = self.conn.close(why).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use spandrel_crypto::SecretKey;
+    use spandrel_session::{LayersConfig, SealKeys, Sealing, Side};
+    use spandrel_transport::{MemTransport, Transport as _};
+
+    use super::*;
+
+    async fn wire(config: LayersConfig) -> (Wire, Connection) {
+        let (mem, at) = (MemTransport::new(), "mem:wire".parse().unwrap());
+        let mut listener = mem.listen(&at).await.unwrap();
+        let accepting =
+            async { poll_fn(|cx| listener.poll_accept(cx)).await.unwrap().accept().await.unwrap() };
+        let (near, far) = tokio::join!(accepting, mem.dial(&at));
+        (Wire::new(Connection::new(near), Layers::new(config), Form::Frames), Connection::new(far.unwrap()))
+    }
+
+    fn code(sent: Result<(), Close>) -> Option<u16> {
+        sent.err().map(|why| why.code)
+    }
+
+    #[tokio::test]
+    async fn a_session_whose_keys_are_used_up_ends_with_1012() {
+        let mut config = LayersConfig::new(Side::Server);
+        let keys = SealKeys::derive(&SecretKey::from_bytes([1; 32]), &[2; 16], &[3; 16]);
+        (config.sealing, config.sealed_messages_max) = (Sealing::Keys(keys), 2);
+        let (mut wire, _far) = wire(config).await;
+        // The hello is not sealed and does not count.
+        let sent: Vec<_> = (0..4).map(|_| code(wire.send("{}".into(), 1))).collect();
+        assert_eq!(sent, [None, None, None, Some(1012)]);
+    }
+
+    #[tokio::test]
+    async fn a_message_of_ours_that_does_not_fit_is_our_fault() {
+        let mut config = LayersConfig::new(Side::Server);
+        config.message_bytes_max = 10;
+        let (mut wire, mut far) = wire(config).await;
+        assert_eq!(code(wire.send("{\"a\":1}".into(), 1)), None);
+        assert_eq!(code(wire.send("{\"a\":\"long\"}".into(), 1)), Some(1011));
+        wire.end(Close::normal()).await;
+        assert_eq!(far.recv().await.unwrap(), Some(Frame::text("{\"a\":1}")), "what was sent before arrives");
+    }
+}

@@ -3,6 +3,8 @@
 
 mod bench;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bench::{
@@ -12,6 +14,8 @@ use bench::{
 use serde_json::{Value, json};
 use spandrel_crypto::{SecretKey, derive, sign};
 use spandrel_download_service::AuthMode;
+use spandrel_export_engine::{Clock, SystemClock};
+use spandrel_jobs::Now;
 use spandrel_session::{Direction, SealForm, Signing};
 use spandrel_transport::Frame;
 
@@ -518,4 +522,47 @@ async fn signed_and_sealed_sessions_are_told_of_the_stop() {
         assert_eq!(peer.next().await, Came::Closed(1001));
     }
     assert!(stop.await.unwrap());
+}
+
+/// The clock of the system, set to another time while the server runs.
+#[derive(Debug)]
+struct SetClock(SystemClock, Arc<AtomicI64>);
+
+impl Clock for SetClock {
+    fn now(&self) -> Now {
+        let now = self.0.now();
+        Now { wall_ms: now.wall_ms.saturating_add_signed(self.1.load(Ordering::Relaxed)), ..now }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_neither_ends_sessions_nor_lets_messages_in_twice() {
+    const HOUR_MS: i64 = 3_600_000;
+    let offset = Arc::new(AtomicI64::new(0));
+    let clock = SetClock(SystemClock::default(), Arc::clone(&offset));
+    let bench = Bench::start_with(AuthMode::Required, |config| config.clock = Arc::new(clock)).await;
+    let mut peer = bench.signed("k1", 0x11).await;
+    let text = signed(&check("once"), "k1", 0x11, UP, wall_ms());
+    peer.raw_text(&text).await;
+    peer.until(|m| m["requestId"] == "once").await;
+    for back in [-HOUR_MS, -87_600 * HOUR_MS] {
+        offset.store(back, Ordering::Relaxed);
+        assert_eq!(peer.ask("status:check", json!({})).await["event"], "status:update", "{back}");
+        peer.raw_text(&text).await;
+        assert_eq!(peer.error().await["data"]["code"], "AUTH_REPLAYED", "{back}");
+    }
+    // Forwards, whoever signs by his own clock is told the time, and can sign by it from then on.
+    offset.store(HOUR_MS, Ordering::Relaxed);
+    let mut told = bench.signed("k1", 0x11).await;
+    let hello_ms = told.hello["data"]["serverTime"].as_u64().unwrap();
+    let refused = told.ask("status:check", json!({})).await;
+    assert_eq!(refused["data"]["code"], "AUTH_EXPIRED");
+    let time = refused["data"]["details"]["serverTime"].as_u64().unwrap();
+    assert!(time.abs_diff(hello_ms) < 10_000 && time > wall_ms() + 3_000_000, "{time} {hello_ms}");
+    told.raw_text(&signed(&check("told"), "k1", 0x11, UP, time)).await;
+    assert_eq!(told.until(|m| m["requestId"] == "told").await["event"], "status:update");
+    // Set right again, the time that was told holds on.
+    offset.store(0, Ordering::Relaxed);
+    told.raw_text(&signed(&check("later"), "k1", 0x11, UP, time)).await;
+    assert_eq!(told.until(|m| m["requestId"] == "later").await["event"], "status:update");
 }

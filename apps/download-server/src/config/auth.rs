@@ -101,6 +101,11 @@ impl Auth {
                     .into(),
             );
         }
+        if self.window_ms == Some(0) {
+            return Err(
+                "auth.windowMs is 0, with which no signature would be in time; it is at least 1".into()
+            );
+        }
         self.keyring().map(|_| ())
     }
 }
@@ -181,6 +186,7 @@ mod tests {
             ),
             ("nobody", r#"{"mode":"required"}"#.into(), "nobody could come in"),
             ("mode", r#"{"mode":"maybe"}"#.into(), "maybe"),
+            ("window", r#"{"windowMs":0}"#.into(), "auth.windowMs is 0"),
         ] {
             let error = auth(&text).unwrap_err();
             assert!(error.contains(want), "{name}: {error}");
