@@ -1,5 +1,5 @@
 //! `get` against the program's own server: credentials, layers, TLS, every way in, and a server that dies in between.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -110,9 +110,9 @@ pub struct Limits {
     pub connections_max: usize,
     /// HTTP connections at once, message connections included. Default 12,000; more are refused at the door.
     pub http_connections_max: usize,
-    /// Of those from one address, or one /64 of IPv6. Default 32; set it to what a proxy may open when there is one
-    /// on another machine.
-    pub http_per_address_max: usize,
+    /// Of those from one address, or one /64 of IPv6. `None`: 32, or no bound where a
+    /// [`public_base_url`](ServiceConfig::public_base_url) tells of a proxy, from which everybody comes.
+    pub http_per_address_max: Option<usize>,
     /// Whether loopback addresses are counted like all others. Default: not, as a proxy on the same machine is many
     /// peers.
     pub http_counts_loopback: bool,
@@ -166,7 +166,7 @@ impl Default for Limits {
         Self {
             connections_max: 10_000,
             http_connections_max: 12_000,
-            http_per_address_max: 32,
+            http_per_address_max: None,
             http_counts_loopback: false,
             head_ms_max: 5_000,
             body_ms_max: 30_000,

@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use spandrel_download::spread;
+use spandrel_http::Repeats;
 use spandrel_transport::{Admission, BoxStream, Slot, TlsServer, farewell};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,6 +35,8 @@ const LINGER: Duration = Duration::from_secs(3);
 /// Bytes of a request's head; also what is kept of an answer beside the block that is being sent.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 100;
+/// Connections of one address, unless the configuration says otherwise: a browser or a pool needs no more.
+const PER_ADDRESS_MAX: usize = 32;
 /// Peers that are told why they are refused, at once. More are dropped without a word.
 const REFUSALS_MAX: usize = 64;
 /// Bytes the kernel keeps of an answer before the peer has room: a reader that stands still costs this and its own
@@ -51,7 +54,7 @@ impl Service {
         let port = Arc::new(Port::new(self));
         let inner = &self.0;
         inner.tasks.spawn(crate::health::keep_watch(Arc::clone(inner)));
-        let mut is_failing = false;
+        let failures = Repeats::new();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -61,14 +64,13 @@ impl Service {
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    if !std::mem::replace(&mut is_failing, true) {
-                        tracing::warn!(%error, "cannot accept, trying again");
+                    if let Some(left_out) = failures.admit(inner.now().mono_ms) {
+                        tracing::warn!(%error, left_out, "cannot accept, trying again");
                     }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             };
-            is_failing = false;
             let _ = stream.set_nodelay(true);
             match port.admission.admit(Some(address.ip())) {
                 Some(slot) => {
@@ -94,8 +96,10 @@ impl Port {
     fn new(service: &Service) -> Self {
         let inner = Arc::clone(&service.0);
         let limits = &inner.config.limits;
-        let bounds = spandrel_transport::Limits::default()
-            .with_connections_max(limits.http_connections_max.max(1), limits.http_per_address_max.max(1));
+        let all = limits.http_connections_max.max(1);
+        let from_proxy = inner.config.public_base_url.as_ref().map(|_| all);
+        let each = limits.http_per_address_max.or(from_proxy).unwrap_or(PER_ADDRESS_MAX).max(1);
+        let bounds = spandrel_transport::Limits::default().with_connections_max(all, each);
         let admission = match limits.http_counts_loopback {
             true => Admission::counting_loopback(&bounds),
             false => Admission::new(&bounds),

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -258,7 +258,7 @@ async fn a_body_has_a_time() {
 #[tokio::test]
 async fn one_address_has_so_many_connections_and_links_count() {
     let bench = Bench::start(|config| {
-        config.limits.http_per_address_max = 4;
+        config.limits.http_per_address_max = Some(4);
         config.limits.http_counts_loopback = true;
     })
     .await;
@@ -282,6 +282,22 @@ async fn one_address_has_so_many_connections_and_links_count() {
     timeout(PATIENCE, back).await.expect("places come back");
     assert!(bench.metric("spandrel_connections_refused_total", 1).await >= 1);
     drop(socket);
+}
+
+#[tokio::test]
+async fn one_address_has_32_unless_it_is_a_proxy() {
+    for (name, proxy, want) in [("everybody", None, 503), ("a proxy", Some("https://export.example"), 200)] {
+        let bench = Bench::start(|config| {
+            config.limits.http_counts_loopback = true;
+            config.public_base_url = proxy.map(str::to_owned);
+        })
+        .await;
+        let mut held = Vec::new();
+        for _ in 0..32 {
+            held.push(bench.connect().await);
+        }
+        assert_eq!(bench.get("/v1/health").await.status, want, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -581,6 +597,8 @@ struct Mute {
 struct Gate {
     is_shut: Mutex<bool>,
     opened: Condvar,
+    /// Reads fail instead.
+    fails: AtomicBool,
 }
 
 impl Gate {
@@ -637,6 +655,9 @@ impl Rows for MuteRows {
 
     fn open(&self, read: &Read<'_>, unit: &Unit) -> Result<Box<dyn Batches>, SourceError> {
         self.gate.pass();
+        if self.gate.fails.load(Ordering::SeqCst) {
+            return Err(SourceError::Unreadable { what: "/a/secret/path: on purpose".into() });
+        }
         self.inner.open(read, unit)
     }
 }
@@ -728,4 +749,35 @@ async fn a_source_that_vanishes_fails_the_job_and_its_parts_are_gone() {
     let status = bench.get(&format!("{path}?wait=20")).await.json();
     assert_eq!((&status["state"], &status["error"]["code"]), (&"failed".into(), &"SOURCE_CHANGED".into()));
     assert_eq!(bench.get(&url).await.status, 404, "half a download is not presented");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_fails_all_tries_of_a_job_makes_the_server_unhealthy() {
+    let gate = Arc::new(Gate::default());
+    let failing = Arc::clone(&gate);
+    let bench = Bench::over(
+        100,
+        |inner| Arc::new(Mute { inner, gate: failing }),
+        |config| config.jobs.retry_delay_ms = 1,
+    )
+    .await;
+    let mut socket = bench.socket(&[]).await;
+    gate.fails.store(true, Ordering::SeqCst);
+    let id = bench.create().await.json()["downloadId"].as_str().unwrap().to_owned();
+    let failed = bench.get(&format!("/v1/downloads/{id}?wait=20")).await;
+    let status = failed.json();
+    assert_eq!((&status["state"], &status["error"]["code"]), (&"failed".into(), &"SOURCE_ERROR".into()));
+    assert_eq!(status["error"]["recoverable"], true, "{status}");
+    assert!(!String::from_utf8_lossy(&failed.body).contains("secret"), "{status}");
+    assert_eq!(socket.event("system:error").await["code"], "SOURCE_ERROR");
+    assert_eq!(bench.get("/v1/health").await.status, 503);
+    // Jobs are still taken: one that comes through shows that all is well.
+    gate.fails.store(false, Ordering::SeqCst);
+    file_of(&bench).await;
+    let back = async {
+        while bench.get("/v1/health").await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, back).await.expect("well again");
 }

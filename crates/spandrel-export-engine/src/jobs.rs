@@ -505,7 +505,9 @@ impl Inner {
                     self.wake.wait_timeout(shared, wait)
                 } else {
                     // Runs wake the scheduler often; samples keep their pace all the same.
-                    self.wake.wait_timeout_while(shared, wait, |shared| !shared.is_closed)
+                    self.wake.wait_timeout_while(shared, wait, |shared| {
+                        !shared.is_closed && !shared.running.is_empty()
+                    })
                 };
                 shared = waited.unwrap_or_else(PoisonError::into_inner).0;
             }

@@ -1,5 +1,5 @@
 //! Files that are damaged, cut short, replaced or gone, before and while they are read.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -151,7 +151,7 @@ impl Limits {
         limits.http_connections_max =
             limits.http_connections_max.max(limits.connections_max.saturating_add(HTTP_BESIDE));
         set(&mut limits.http_connections_max, self.max_http_connections);
-        set(&mut limits.http_per_address_max, self.max_connections_per_address);
+        limits.http_per_address_max = self.max_connections_per_address.or(limits.http_per_address_max);
         set(&mut limits.head_ms_max, self.head_timeout_ms);
         set(&mut limits.body_ms_max, self.body_timeout_ms);
         set(&mut limits.stalled_ms_max, self.stalled_reader_ms);

@@ -14,7 +14,7 @@ use spandrel_transport::{Connection, Transport};
 pub(crate) async fn server(kid: &'static str, secret: &'static str) -> String {
     let tcp = spandrel_transport_tcp::TcpTransport::new();
     let tcp = tcp.with_subprotocols(Subprotocol::ALL.iter().map(|p| p.as_str()));
-    let listener = tcp.listen(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = tcp.listen(&"tcp://127.0.0.1:0".parse().expect("an address")).await.expect("a port");
     let address = listener.local().to_string();
     let limits = spandrel_transport::Limits::default();
     let handle = move |conn| async move { drop(session(conn, kid, secret).await) };

@@ -171,8 +171,15 @@ async fn a_larger_retry_after_is_obeyed_and_counts_from_when_it_was_said() {
     // An old one does not count any more.
     let line = server.meet().await;
     drop(line);
+    // Ten minutes are the most that is obeyed, and then it is done with.
+    let mut line = server.meet().await;
+    line.complain("srv-9", &later(ErrorCode::ShuttingDown, u64::MAX / 2)).await;
+    line.close(1001).await;
+    let line = server.meet().await;
+    drop(line);
     server.meet().await;
     let gaps = gaps(&server);
+    assert!((600_000..600_010).contains(&gaps[4]) && near(gaps[5], 1000), "{gaps:?}");
     assert!((30_000..30_010).contains(&gaps[0]), "{gaps:?}");
     assert!((20_000..20_010).contains(&gaps[1]), "{gaps:?}");
     assert!(near(gaps[2], 4000) && near(gaps[3], 1000), "{gaps:?}");
@@ -222,6 +229,28 @@ async fn a_restart_in_the_middle_of_a_job_loses_nothing() {
     assert_eq!((state.is_ok(), heard.event), (true, ClientEvent::StatusCheck));
 }
 
+/// It may have made its job on the connection that was lost: a limit on messages is no answer to it.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_request_that_meets_the_rate_limit_is_repeated_again() {
+    let mut server = Stage::set(JSON);
+    let (client, mut line) = server.pair(options()).await;
+    let asked = tokio::spawn(async move { client.request(&request()).await });
+    let first = server.hear(&mut line).await;
+    drop(line);
+    let mut line = server.meet().await;
+    let limited = ErrorResponse::new(ErrorCode::RateLimited, "slow down").with_retry_after(700);
+    for _ in 0..3 {
+        let began = tokio::time::Instant::now();
+        let again = server.hear(&mut line).await;
+        assert_eq!(again.request_id, first.request_id);
+        line.complain(&again.request_id, &limited).await;
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+    let again = server.hear(&mut line).await;
+    line.say(ServerEvent::DownloadStart, &again.request_id, &start(false, 1)).await;
+    assert_eq!(soon(asked).await.unwrap().unwrap().id(), id());
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_jobs_are_taken_up_below_the_rate_servers_allow() {
     let mut server = Stage::set(JSON);
@@ -261,13 +290,16 @@ async fn a_server_that_reads_nothing_is_left() {
         })
         .collect();
     // It still says something now and then, so it is not dead by the heartbeat.
+    let mut is_left = false;
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_secs(4)).await;
         let frame = line.frame(ServerEvent::DownloadProgress, "job", &crate::server::to_json(&progress(1)));
-        if line.conn.send(frame).await.is_err() {
+        is_left = line.conn.send(frame).await.is_err();
+        if is_left {
             break;
         }
     }
+    assert!(is_left, "40 s without a byte being read");
     let mut line = server.meet().await;
     assert_eq!(server.hear(&mut line).await.event, ClientEvent::DownloadRequest);
     assert!(asked.iter().all(|task| !task.is_finished()), "nobody was told anything but the wait");

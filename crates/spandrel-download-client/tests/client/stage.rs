@@ -31,7 +31,7 @@ pub(crate) fn key() -> Credentials {
 
 /// Longer than every wait of the protocol together; virtual, so it costs nothing.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(600), what).await.expect("it happens")
+    tokio::time::timeout(Duration::from_secs(3600), what).await.expect("it happens")
 }
 
 /// Doors that clients dial, and what happens there next.

@@ -138,7 +138,8 @@ impl Inner {
         };
         let io = |e: std::io::Error| self.disk_failure(id, &e);
         let (parts_max, disk) = (self.config.limits.max_parts, self.config.disk.clone());
-        let opened = handle.holding_pen(|| PartSink::open(disk, dir, spec, parts_max, &clock, &tell));
+        let opened =
+            handle.holding_pen(|| PartSink::open(disk, dir, spec, parts_max, &clock, &tell, &handle.savers));
         let (mut sink, from) = opened.map_err(io)?;
         handle.bytes_before.store(sink.bytes(), Ordering::Relaxed);
         match self.within_bound(id, work.as_ref(), &handle.control, from.is_none()) {

@@ -1,7 +1,7 @@
 //! Handle of a run: how far it is, whether it is stuck, and who may write its files.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use spandrel_jobs::{DownloadId, ErrorCode, ErrorResponse, JobTable, Now, Record};
@@ -30,6 +30,8 @@ pub(super) struct Running {
     stalled: Mutex<Stalled>,
     verdict: Mutex<Option<(ErrorResponse, bool)>>,
     pen: Mutex<Pen>,
+    /// Threads of the run that write checkpoints.
+    pub(super) savers: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -62,6 +64,7 @@ impl Running {
             stalled: Mutex::default(),
             verdict: Mutex::default(),
             pen: Mutex::new(Pen::Thread),
+            savers: Arc::default(),
         }
     }
 
@@ -124,7 +127,7 @@ impl Running {
             Err(TryLockError::Poisoned(pen)) => pen.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        if *pen != Pen::Thread {
+        if *pen != Pen::Thread || self.savers.load(Ordering::Acquire) > 0 {
             return None;
         }
         *pen = Pen::Taken;

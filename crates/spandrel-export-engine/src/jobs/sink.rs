@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use sha2::{Digest, Sha256};
@@ -39,6 +41,8 @@ pub(crate) struct PartSink<'a> {
     last: Option<Checkpoint>,
     saved_ms: u64,
     saving: Option<JoinHandle<Result<(), Unsaved>>>,
+    /// Counts the threads that write checkpoints.
+    savers: Arc<AtomicUsize>,
     clock: &'a (dyn Fn() -> u64 + Sync),
     tell: &'a (dyn Fn(Event) + Sync),
     is_over_limit: bool,
@@ -69,6 +73,7 @@ impl<'a> PartSink<'a> {
         parts_max: u32,
         clock: &'a (dyn Fn() -> u64 + Sync),
         tell: &'a (dyn Fn(Event) + Sync),
+        savers: &Arc<AtomicUsize>,
     ) -> io::Result<(Self, Option<Checkpoint>)> {
         let is_there = |part: &PartFile| {
             fs::metadata(dir.join(spec.file_name(part.index))).is_ok_and(|meta| meta.len() == part.bytes)
@@ -85,6 +90,7 @@ impl<'a> PartSink<'a> {
             last: None,
             saved_ms: clock(),
             saving: None,
+            savers: Arc::clone(savers),
             clock,
             tell,
             is_over_limit: false,
@@ -229,6 +235,31 @@ impl<'a> PartSink<'a> {
     }
 }
 
+impl Drop for PartSink<'_> {
+    /// However a run ends: nothing of it is written after it.
+    fn drop(&mut self) {
+        if let Some(saving) = self.saving.take() {
+            let _ = saving.join();
+        }
+    }
+}
+
+/// A thread that writes a checkpoint.
+struct Saver(Arc<AtomicUsize>);
+
+impl Saver {
+    fn new(savers: &Arc<AtomicUsize>) -> Self {
+        savers.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(savers))
+    }
+}
+
+impl Drop for Saver {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Sink for PartSink<'_> {
     fn begin(&mut self, part: u32) -> io::Result<()> {
         if part > self.parts_max {
@@ -314,7 +345,11 @@ impl Sink for PartSink<'_> {
         };
         let (disk, dir, text) = (self.disk.clone(), self.dir.clone(), serde_json::to_vec(at)?);
         // Beside the run: a sync takes as long as the disk likes.
-        let save = move || save(&disk, &dir, file.as_ref(), &text);
+        let saver = Saver::new(&self.savers);
+        let save = move || {
+            let _saver = saver;
+            save(&disk, &dir, file.as_ref(), &text)
+        };
         self.saving = Some(std::thread::Builder::new().name("checkpoint".into()).spawn(save)?);
         Ok(())
     }

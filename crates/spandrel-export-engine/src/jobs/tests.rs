@@ -608,6 +608,9 @@ fn a_record_that_cannot_be_written_is_not_a_job() {
     assert_eq!(refused.code().as_str(), "FILE_SYSTEM");
     assert!(bench.jobs.read(JobTable::is_empty));
     fs::create_dir(dir.path().join("jobs")).unwrap();
+    while bench.jobs.storage() != Condition::Well {
+        std::thread::yield_now();
+    }
     bench.create(1, request(1, 5, 5));
     bench.until(1, |r| r.state == JobState::Completed);
 }
