@@ -25,8 +25,8 @@ use tokio::time::timeout;
 use tower_service::Service as _;
 
 use self::watched::{Mood, Watched};
-use crate::Service;
 use crate::service::Inner;
+use crate::{Service, ServiceConfig};
 
 /// A failed accept is tried again after this long: out of descriptors, the next try would fail at once.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -97,9 +97,8 @@ impl Port {
         let inner = Arc::clone(&service.0);
         let limits = &inner.config.limits;
         let all = limits.http_connections_max.max(1);
-        let from_proxy = inner.config.public_base_url.as_ref().map(|_| all);
-        let each = limits.http_per_address_max.or(from_proxy).unwrap_or(PER_ADDRESS_MAX).max(1);
-        let bounds = spandrel_transport::Limits::default().with_connections_max(all, each);
+        let bounds = spandrel_transport::Limits::default()
+            .with_connections_max(all, per_address_max(&inner.config, all));
         let admission = match limits.http_counts_loopback {
             true => Admission::counting_loopback(&bounds),
             false => Admission::new(&bounds),
@@ -221,6 +220,12 @@ fn busy(address: SocketAddr) -> String {
 }
 
 const REFUSED_RETRY_MS: u64 = 5_000;
+
+/// Connections of one address, of `all`: behind a proxy everybody comes from the same.
+pub(crate) fn per_address_max(config: &ServiceConfig, all: usize) -> usize {
+    let from_proxy = config.public_base_url.as_ref().map(|_| all);
+    config.limits.http_per_address_max.or(from_proxy).unwrap_or(PER_ADDRESS_MAX).max(1)
+}
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ use crate::admission::{Known, admit, has_kid};
 use crate::auth::{Proof, TokenDigest};
 use crate::connection::talk;
 use crate::error::Refusal;
+use crate::serve::per_address_max;
 use crate::service::Inner;
 use crate::wire::Form;
 
@@ -99,8 +100,8 @@ pub(crate) async fn begin(inner: Arc<Inner>, mut conn: Connection, known: Option
 /// Bounds of a link.
 pub(crate) fn link_limits(inner: &Inner) -> spandrel_transport::Limits {
     let bounds = &inner.config.limits;
-    let mut limits = spandrel_transport::Limits::default()
-        .with_connections_max(bounds.connections_max, bounds.http_per_address_max.max(1));
+    let each = per_address_max(&inner.config, bounds.connections_max);
+    let mut limits = spandrel_transport::Limits::default().with_connections_max(bounds.connections_max, each);
     limits.frame_bytes_max = inner.config.sessions.protocol.message_bytes_max;
     // A message over the limit is on its way when it is refused: what is not read becomes a reset, and a reset
     // eats the close code.
