@@ -271,7 +271,7 @@ impl Layers {
     /// `clock` is the server's clock: its own on a server, on a client what it reckons from the hello. `admit` is
     /// asked last, only for a message whose signature is good and whose time is fresh; it gets key,
     /// nonce and timestamp, and is where a driver takes its lock and calls
-    /// [`ReplayCache::admit_stamped`](super::ReplayCache::admit_stamped).
+    /// [`ReplayCache::admit`](super::ReplayCache::admit).
     ///
     /// # Errors
     ///
@@ -376,7 +376,6 @@ impl SignState {
         freshness.check(clock, signed.timestamp_ms)?;
         admit(kid, &signed.nonce, signed.timestamp_ms).map_err(|error| match error {
             ReplayError::Seen => AuthFailure::Replayed,
-            ReplayError::Forgotten => AuthFailure::Expired { server_time_ms: clock.get() },
             ReplayError::TooFast { retry_after_ms } => AuthFailure::TooFast { retry_after_ms },
             ReplayError::Full { retry_after_ms } => AuthFailure::CacheFull { retry_after_ms },
         })

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use spandrel_wire::{Millis, WallMillis};
+use spandrel_wire::Millis;
 
 use super::KeyId;
 
@@ -41,9 +41,6 @@ pub enum ReplayError {
     /// It was admitted before under this key. `AUTH_REPLAYED`.
     #[error("nonce was seen before")]
     Seen,
-    /// Signed at a time of which nonces are forgotten already: the clock was turned back. `AUTH_EXPIRED`.
-    #[error("signed when nonces are no longer known, sign again")]
-    Forgotten,
     /// The driver takes no message now, and this one was not remembered. `RATE_LIMITED`.
     #[error("too many messages, try again in {retry_after_ms} ms")]
     TooFast {
@@ -68,8 +65,6 @@ pub struct ReplayCache {
     limits: ReplayLimits,
     generations: VecDeque<Generation>,
     len: usize,
-    /// Earlier timestamps are not admitted.
-    since_ms: u64,
 }
 
 #[derive(Debug)]
@@ -78,8 +73,6 @@ struct Generation {
     ends: Millis,
     seen: HashMap<KeyId, HashSet<[u8; 16]>>,
     len: usize,
-    /// Latest timestamp among them.
-    newest_ms: u64,
 }
 
 /// Generations in one window.
@@ -89,18 +82,11 @@ impl ReplayCache {
     /// Nothing seen yet. Memory is taken as nonces come.
     #[must_use]
     pub fn new(limits: ReplayLimits) -> Self {
-        Self { limits, generations: VecDeque::new(), len: 0, since_ms: 0 }
+        Self { limits, generations: VecDeque::new(), len: 0 }
     }
 
-    /// Admits no timestamp before this one, milliseconds since 1970: those of an earlier process are not known here.
-    #[must_use]
-    pub const fn with_since(mut self, since: WallMillis) -> Self {
-        self.since_ms = since.get();
-        self
-    }
-
-    /// Admits a nonce once, whatever its timestamp. Call it only for a message whose signature is good and whose time
-    /// is fresh on a clock that never goes back.
+    /// Admits a nonce once. Call it only for a message whose signature is good and whose time
+    /// is fresh, on a clock that never goes back.
     ///
     /// When `now` goes back, nothing is forgotten earlier for it: a nonce then lies with those of the latest time.
     ///
@@ -109,43 +95,6 @@ impl ReplayCache {
     /// [`ReplayError::Seen`], or [`ReplayError::Full`] when it is new but there is no room.
     pub fn admit(&mut self, now: Millis, kid: &KeyId, nonce: &[u8; 16]) -> Result<(), ReplayError> {
         self.forget(now);
-        self.take(now, kid, nonce, 0)
-    }
-
-    /// As [`admit`](Self::admit) for messages whose time was measured on a clock that may be turned back: a timestamp
-    /// as early as one whose nonce was forgotten is refused, however fresh it looks.
-    ///
-    /// # Errors
-    ///
-    /// As [`admit`](Self::admit), and [`ReplayError::Forgotten`].
-    pub fn admit_stamped(
-        &mut self,
-        now: Millis,
-        kid: &KeyId,
-        nonce: &[u8; 16],
-        timestamp_ms: u64,
-    ) -> Result<(), ReplayError> {
-        self.forget(now);
-        if timestamp_ms < self.since_ms {
-            return Err(ReplayError::Forgotten);
-        }
-        self.take(now, kid, nonce, timestamp_ms)
-    }
-
-    /// The earliest timestamp that [`admit_stamped`](Self::admit_stamped) takes. A server that reckons with the later
-    /// of this and its clock can tell every client a time that is taken.
-    #[must_use]
-    pub const fn since(&self) -> WallMillis {
-        WallMillis::new(self.since_ms)
-    }
-
-    fn take(
-        &mut self,
-        now: Millis,
-        kid: &KeyId,
-        nonce: &[u8; 16],
-        timestamp_ms: u64,
-    ) -> Result<(), ReplayError> {
         let mut of_key = 0;
         for nonces in self.generations.iter().filter_map(|generation| generation.seen.get(kid)) {
             if nonces.contains(nonce) {
@@ -160,7 +109,7 @@ impl ReplayCache {
         if self.len >= self.limits.nonces_max {
             return Err(self.full(now, self.generations.front()));
         }
-        self.insert(now, kid, *nonce, timestamp_ms);
+        self.insert(now, kid, *nonce);
         Ok(())
     }
 
@@ -170,21 +119,18 @@ impl ReplayCache {
                 return;
             }
             self.len -= oldest.len;
-            self.since_ms = self.since_ms.max(oldest.newest_ms.saturating_add(1));
             self.generations.pop_front();
         }
     }
 
-    fn insert(&mut self, now: Millis, kid: &KeyId, nonce: [u8; 16], timestamp_ms: u64) {
+    fn insert(&mut self, now: Millis, kid: &KeyId, nonce: [u8; 16]) {
         if self.generations.back().is_none_or(|newest| newest.ends <= now) {
             let span_ms = (self.limits.window_ms / GENERATIONS).max(1);
-            let generation =
-                Generation { ends: now.after(span_ms), seen: HashMap::new(), len: 0, newest_ms: 0 };
+            let generation = Generation { ends: now.after(span_ms), seen: HashMap::new(), len: 0 };
             self.generations.push_back(generation);
         }
         if let Some(newest) = self.generations.back_mut() {
             newest.len += 1;
-            newest.newest_ms = newest.newest_ms.max(timestamp_ms);
             self.len += 1;
             match newest.seen.get_mut(kid) {
                 Some(nonces) => nonces.insert(nonce),
@@ -270,24 +216,6 @@ mod tests {
     }
 
     #[test]
-    fn what_was_forgotten_is_not_admitted_when_the_clock_goes_back() {
-        let mut cache = ReplayCache::new(ReplayLimits::default()).with_since(WallMillis::new(1_000));
-        let mut admit = |at, n, stamp| {
-            let admitted = cache.admit_stamped(Millis::new(at), &kid("k1"), &nonce(n), stamp);
-            (admitted, cache.since().get())
-        };
-        assert_eq!(admit(0, 1, 999), (Err(ReplayError::Forgotten), 1_000), "of before the start");
-        assert_eq!(admit(0, 1, 1_000), (Ok(()), 1_000));
-        assert_eq!(admit(1, 2, 25_000), (Ok(()), 1_000), "signed by a clock that is ahead");
-        assert_eq!(admit(60_000, 3, 61_000), (Ok(()), 1_000));
-        // Forgotten by now; the wall clock says 20 s again, so both look fresh.
-        assert_eq!(admit(80_000, 1, 1_000), (Err(ReplayError::Forgotten), 25_001));
-        assert_eq!(admit(80_000, 2, 25_000), (Err(ReplayError::Forgotten), 25_001));
-        assert_eq!(admit(80_000, 4, 25_001), (Ok(()), 25_001), "what can be told from them goes on");
-        assert_eq!(admit(80_000, 3, 61_000), (Err(ReplayError::Seen), 25_001));
-    }
-
-    #[test]
     fn a_million_are_held_and_all_are_forgotten() {
         let limits = ReplayLimits::default();
         let mut cache = ReplayCache::new(limits);
@@ -316,7 +244,7 @@ mod tests {
         let mut cache = ReplayCache::new(ReplayLimits::for_freshness(freshness.window_ms));
         let stamp = 1_000_000 + freshness.window_ms;
         let admit = |cache: &mut ReplayCache, wall: u64| {
-            freshness.check(WallMillis::new(wall), stamp).expect("fresh");
+            freshness.check(spandrel_wire::WallMillis::new(wall), stamp).expect("fresh");
             cache.admit(Millis::new(wall), &kid("k1"), &nonce(1))
         };
         assert_eq!(admit(&mut cache, stamp - freshness.window_ms), Ok(()));
