@@ -24,6 +24,7 @@ use crate::health::{Watchman, is_short_of_memory};
 use crate::hub::Hub;
 use crate::metrics::Gauges;
 use crate::overload::{Budget, spread_refusal};
+use crate::signed_until::SignedUntil;
 use crate::urls::FileUrls;
 use crate::{ServiceConfig, ServiceError, routes, secret};
 
@@ -50,6 +51,7 @@ pub(crate) struct Inner {
     /// Nonces of signed messages, of all connections.
     pub(crate) replays: Mutex<ReplayCache>,
     pub(crate) freshness: Freshness,
+    signed_until: SignedUntil,
     /// What the clock of the system was ahead of the monotonic one, at most.
     ahead_ms: AtomicU64,
     /// Makes keys up for ids that have none.
@@ -101,6 +103,8 @@ impl Service {
         };
         let catalog: Arc<Datasets> = Arc::clone(&datasets);
         let jobs = Jobs::open(jobs_config, catalog, on_change)?;
+        let (signed_until, since_ms) =
+            SignedUntil::open(&config.state_dir, jobs.now().wall_ms, config.auth_window_ms);
         Ok(Self(Arc::new(Inner {
             datasets,
             hub,
@@ -115,10 +119,8 @@ impl Service {
             sessions: AtomicU64::new(1),
             replays: Mutex::new(ReplayCache::new(replay_limits(&config))),
             // What was signed before this process began may have been seen by the one before.
-            freshness: Freshness {
-                window_ms: config.auth_window_ms,
-                since: WallMillis::new(jobs.now().wall_ms),
-            },
+            freshness: Freshness { window_ms: config.auth_window_ms, since: WallMillis::new(since_ms) },
+            signed_until,
             ahead_ms: AtomicU64::new(0),
             decoy: derive(&secret, b"spandrel.download.v1", b"decoy"),
             rechecks: watch::Sender::new(()),
@@ -190,6 +192,27 @@ impl Inner {
         let ahead = now.wall_ms.saturating_sub(now.mono_ms);
         let ahead = ahead.max(self.ahead_ms.fetch_max(ahead, Ordering::Relaxed));
         Now { wall_ms: now.mono_ms.saturating_add(ahead), ..now }
+    }
+
+    /// The time that signed messages are measured by and signed at: [`now`](Self::now), but not before the first time
+    /// that is taken, so that whoever signs by what we tell gets in.
+    pub(crate) fn signing_now(&self) -> Now {
+        let now = self.now();
+        Now { wall_ms: now.wall_ms.max(self.freshness.since.get()), ..now }
+    }
+
+    /// Keeps when a message was signed, before it counts.
+    pub(crate) async fn keep_signed(self: &Arc<Self>, signed_ms: u64) {
+        if signed_ms > self.wall_ms() && !self.signed_until.covers(signed_ms) {
+            let kept = self.blocking(move |inner| {
+                inner.signed_until.raise(signed_ms);
+                Ok(())
+            });
+            // On the heap: few messages come from the future, and every connection would hold room for it.
+            if let Err(error) = Box::pin(kept).await {
+                tracing::warn!(error = error.message, "cannot keep the time of a signature");
+            }
+        }
     }
 
     /// The clock of the system, milliseconds since 1970: what the lives of keys are measured on.

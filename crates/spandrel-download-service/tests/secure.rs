@@ -257,6 +257,32 @@ async fn the_same_message_counts_once_on_any_connection() {
     assert_eq!(later.ask("status:check", json!({})).await["event"], "status:update");
 }
 
+/// Signs by the time that is told in the hello, and by that of a refusal.
+async fn gets_in(bench: &Bench, recorded: &str) {
+    let at = |id: &str, stamp| signed(&check(id), "k1", 0x11, UP, stamp);
+    let mut peer = bench.signed("k1", 0x11).await;
+    let told = peer.hello["data"]["serverTime"].as_u64().unwrap();
+    peer.raw_text(&at("hello", told)).await;
+    assert_eq!(peer.until(|m| m["requestId"] == "hello").await["event"], "status:update");
+    peer.raw_text(recorded).await;
+    let error = peer.error().await;
+    assert_eq!(error["data"]["code"], "AUTH_EXPIRED");
+    let told = error["data"]["details"]["serverTime"].as_u64().unwrap();
+    peer.raw_text(&at("told", told)).await;
+    assert_eq!(peer.until(|m| m["requestId"] == "told").await["event"], "status:update");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clock_ahead_signed_before_a_restart_does_not_count_after_it() {
+    let mut bench = Bench::start(AuthMode::Required).await;
+    let recorded = signed(&check("once"), "k1", 0x11, UP, wall_ms() + 25_000);
+    let mut peer = bench.signed("k1", 0x11).await;
+    peer.raw_text(&recorded).await;
+    assert_eq!(peer.until(|m| m["requestId"] == "once").await["event"], "status:update");
+    bench.restart().await;
+    gets_in(&bench, &recorded).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_no_more_nonces_can_be_held_messages_are_refused_for_a_while() {
     let bench = Bench::start_with(AuthMode::Required, |config| config.limits.nonces_max = 2).await;
