@@ -38,7 +38,7 @@ pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, 
         if server_nonce.is_none() {
             let error = ErrorResponse::new(ErrorCode::Overloaded, "too many connections; try later");
             let error = spread_refusal(error);
-            let (id, wall_ms) = (RequestId::server(number << 32), inner.now().wall_ms);
+            let (id, wall_ms) = (RequestId::server(number << 32), inner.signing_now().wall_ms);
             let text = write_message(ServerEvent::SystemError, id.as_str(), wall_ms, &error);
             let _ = wire.send(text, wall_ms);
         }
@@ -61,7 +61,7 @@ pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, 
         pings: if has_pings { Pings::Frames } else { Pings::Messages },
         limits: inner.config.sessions.clone(),
     };
-    let conversation = Conversation::new(inner.now(), config, &inner.health());
+    let conversation = Conversation::new(inner.signing_now(), config, &inner.health());
     // On the heap at once: what a future holds across its waits, it may hold several times.
     let mut talk = Box::new(Talk {
         share: inner.budget.share(),
@@ -118,7 +118,7 @@ impl Talk {
             let (may_read, may_add) = (!self.conversation.is_busy(), !self.conversation.is_slow());
             tokio::select! {
                 seen = self.wire.look(may_read) => match seen {
-                    Ok(Seen::Frame(frame)) => self.take(&frame),
+                    Ok(Seen::Frame(frame)) => self.take(&frame).await,
                     Ok(Seen::Room) => {}
                     Ok(Seen::Over) => return self.end(Close::normal()).await,
                     Err(error) => {
@@ -143,7 +143,7 @@ impl Talk {
         }
     }
 
-    fn take(&mut self, frame: &Frame) {
+    async fn take(&mut self, frame: &Frame) {
         self.inner.metrics.messages_in.inc();
         let text = match self.wire.open(frame) {
             Ok(text) => text,
@@ -155,13 +155,16 @@ impl Talk {
             }
         };
         let now = self.inner.now();
-        if let Err(refusal) = self.wire.verify(&text, &self.inner) {
-            self.inner.metrics.unproved.inc();
-            self.conversation.unproved(now, &text, &refusal.failure);
-            if refusal.close.is_some() {
-                self.conversation.close(CloseCode::AUTH_FAILED, "authentication failed");
+        match self.wire.verify(&text, &self.inner, &mut self.conversation) {
+            Ok(signed_ms) => self.inner.keep_signed(signed_ms).await,
+            Err(refusal) => {
+                self.inner.metrics.unproved.inc();
+                self.conversation.unproved(now, &text, &refusal.failure);
+                if refusal.close.is_some() {
+                    self.conversation.close(CloseCode::AUTH_FAILED, "authentication failed");
+                }
+                return;
             }
-            return;
         }
         // Reading comes first: while a long message is read, nobody waits for the table.
         if let Some(question) = self.wire.ask(&mut self.conversation, now, &text) {
@@ -245,7 +248,7 @@ impl Talk {
             match output {
                 Output::Send(text) => {
                     self.inner.metrics.messages_out.inc();
-                    if let Err(why) = self.wire.send(text, self.inner.now().wall_ms) {
+                    if let Err(why) = self.wire.send(text, self.inner.signing_now().wall_ms) {
                         self.end_by(why);
                     }
                 }

@@ -53,6 +53,7 @@ mod routes;
 mod secret;
 mod serve;
 mod service;
+mod signed_until;
 mod socket;
 mod standing;
 mod urls;

@@ -257,6 +257,32 @@ async fn the_same_message_counts_once_on_any_connection() {
     assert_eq!(later.ask("status:check", json!({})).await["event"], "status:update");
 }
 
+/// Signs by the time that is told in the hello, and by that of a refusal.
+async fn gets_in(bench: &Bench, recorded: &str) {
+    let at = |id: &str, stamp| signed(&check(id), "k1", 0x11, UP, stamp);
+    let mut peer = bench.signed("k1", 0x11).await;
+    let told = peer.hello["data"]["serverTime"].as_u64().unwrap();
+    peer.raw_text(&at("hello", told)).await;
+    assert_eq!(peer.until(|m| m["requestId"] == "hello").await["event"], "status:update");
+    peer.raw_text(recorded).await;
+    let error = peer.error().await;
+    assert_eq!(error["data"]["code"], "AUTH_EXPIRED");
+    let told = error["data"]["details"]["serverTime"].as_u64().unwrap();
+    peer.raw_text(&at("told", told)).await;
+    assert_eq!(peer.until(|m| m["requestId"] == "told").await["event"], "status:update");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clock_ahead_signed_before_a_restart_does_not_count_after_it() {
+    let mut bench = Bench::start(AuthMode::Required).await;
+    let recorded = signed(&check("once"), "k1", 0x11, UP, wall_ms() + 25_000);
+    let mut peer = bench.signed("k1", 0x11).await;
+    peer.raw_text(&recorded).await;
+    assert_eq!(peer.until(|m| m["requestId"] == "once").await["event"], "status:update");
+    bench.restart().await;
+    gets_in(&bench, &recorded).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_no_more_nonces_can_be_held_messages_are_refused_for_a_while() {
     let bench = Bench::start_with(AuthMode::Required, |config| config.limits.nonces_max = 2).await;
@@ -274,6 +300,37 @@ async fn when_no_more_nonces_can_be_held_messages_are_refused_for_a_while() {
     }
     let mut bearer = Peer::connect(bench.address, &Dial { token: ALICE, ..Dial::default() }).await;
     assert_eq!(bearer.ask("status:check", json!({})).await["event"], "status:update", "others go on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_one_key_leaves_room_for_the_others() {
+    let bench = Bench::start_with(AuthMode::Required, |config| {
+        config.limits.nonces_max = 100;
+        config.sessions.messages_per_s = 1;
+        config.sessions.message_burst = 10;
+    })
+    .await;
+    let mut peers = Vec::new();
+    let mut codes = Vec::new();
+    // First more than fits from one connection, which its rate stops; then from many.
+    for (round, count) in [120].into_iter().chain([10; 12]).enumerate() {
+        let mut peer = bench.signed("k1", 0x11).await;
+        for n in 0..count {
+            peer.send(message("status:check", &json!({}), &format!("f{n}"))).await;
+        }
+        for n in 0..count {
+            let answer = peer.until(|m| m["requestId"] == format!("f{n}")).await;
+            codes.push((round, answer["data"]["code"].as_str().unwrap_or("none").to_owned()));
+        }
+        peers.push(peer);
+    }
+    let of = |round: usize, code: &str| codes.iter().filter(|c| **c == (round, code.to_owned())).count();
+    assert!(of(0, "RATE_LIMITED") > 90 && of(0, "OVERLOADED") == 0, "{codes:?}");
+    assert!(of(1, "none") == 10 && of(12, "OVERLOADED") > 0, "{codes:?}");
+    let mut other = bench.signed("k2", 0x22).await;
+    for _ in 0..5 {
+        assert_eq!(other.ask("status:check", json!({})).await["event"], "status:update");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
