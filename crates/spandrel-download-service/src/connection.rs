@@ -312,10 +312,17 @@ mod tests {
         size_of::<F>()
     }
 
+    fn size_of_step<F>(_: impl FnOnce(&'static mut Talk) -> F) -> usize {
+        size_of::<F>()
+    }
+
     /// Ten thousand idle connections are ten thousand of these.
     #[test]
     fn a_connection_is_small() {
-        let (task, state) = (size(talk), size_of::<Talk>());
-        assert!(task <= 2_048 && state <= 1_280, "the task takes {task} bytes, its state {state}");
+        let (task, state, step) = (size(talk), size_of::<Talk>(), size_of_step(Talk::run));
+        assert!(
+            task <= 2_048 && state <= 1_280 && step <= 832,
+            "the task takes {task} bytes, its state {state}, its loop {step}"
+        );
     }
 }

@@ -28,8 +28,10 @@ impl Conversation {
             ClientEvent::DownloadRequest => {
                 let request = Box::new(DownloadRequest::parse(message.data, &limits)?);
                 let has_room = self.attachments.len() + self.creating < self.config.limits.attachments_max;
+                let text = message.data.get().to_owned();
                 self.creating += 1;
-                Ask::Create { request, text: message.data.get().to_owned(), has_room }
+                self.command_bytes += text.len();
+                Ask::Create { request, text, has_room }
             }
             ClientEvent::DownloadPause => Ask::Pause(job_ref(message.data)?),
             ClientEvent::DownloadResume => Ask::Resume(job_ref(message.data)?),
