@@ -163,8 +163,9 @@ impl Conversation {
         let mut used = 0_usize;
         for job in jobs {
             let status = view::status(world.table, world.urls, now.wall_ms, job);
-            let bytes = serde_json::to_string(&status).map_or(usize::MAX, |text| text.len() + 32);
-            used = used.saturating_add(bytes);
+            // Written once: to be measured here and as it is into the message.
+            let Ok(status) = serde_json::value::to_raw_value(&status) else { continue };
+            used = used.saturating_add(status.get().len() + 32);
             if used > room && !active_downloads.is_empty() {
                 break;
             }
