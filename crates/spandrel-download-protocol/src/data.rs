@@ -510,6 +510,25 @@ mod tests {
     }
 
     #[test]
+    fn percent_is_rounded_down_to_two_decimals() {
+        for (done, total, want) in [
+            (0, 3, 0.0),
+            (1, 3, 33.33),
+            (2, 3, 66.66),
+            (3, 3, 100.0),
+            (999_999, 1_000_000, 99.99),
+            (19_999, 20_000, 99.99),
+            (0, 0, 0.0),
+        ] {
+            assert!(
+                (percent(done, total) - want).abs() < 1e-9,
+                "{done} of {total}: {}",
+                percent(done, total)
+            );
+        }
+    }
+
+    #[test]
     fn progress_has_the_wire_names_and_no_infinity() {
         let text = to_string(&ProgressUpdate { speed: f64::NAN, ..update() }).unwrap();
         assert_eq!(
