@@ -3,7 +3,7 @@
 use spandrel_crypto::{SecretKey, decode_base64url_array, derive, encode_base64url};
 use spandrel_download_protocol::{CloseCode, Subprotocol};
 use spandrel_jobs::Principal;
-use spandrel_session::{KeyId, Layers, LayersConfig, SealKeys, Sealing, Side, Signer, Signing};
+use spandrel_session::{KeyId, LABEL, Layers, LayersConfig, SealKeys, Sealing, Side, Signer, Signing};
 use tokio::sync::watch;
 
 use crate::auth::{Key, Proof};
@@ -114,7 +114,7 @@ fn layers(inner: &Inner, protocol: Subprotocol, seal: Option<SealKeys>, signer: 
 
 /// A key that nobody has, the same whenever this id is asked for.
 fn decoy(secret: &SecretKey, kid: &KeyId) -> Key {
-    let made_up = derive(secret, b"spandrel.download.v1", kid.as_str().as_bytes());
+    let made_up = derive(secret, LABEL.as_bytes(), kid.as_str().as_bytes());
     Key::new(kid.clone(), made_up, Principal::anonymous())
 }
 

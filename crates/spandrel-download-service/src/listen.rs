@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use spandrel_download::PAIR_BYTES_MAX;
-use spandrel_download_protocol::Subprotocol;
+use spandrel_download_protocol::{PAIR_BYTES_MAX, Subprotocol};
 use spandrel_jobs::Principal;
 use spandrel_session::{Layers, Side};
 use spandrel_transport::{Connection, Limits, Link, Listener, serve};

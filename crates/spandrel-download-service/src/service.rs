@@ -13,7 +13,7 @@ use spandrel_download_protocol::{
 use spandrel_export_engine::{Accepted, JobRequest, Jobs, JobsConfig, internal, panic_text};
 use spandrel_http::{Guard, GuardConfig, UrlSigner};
 use spandrel_jobs::{JobTable, Now, Principal};
-use spandrel_session::{Freshness, ReplayCache, ReplayLimits, WallMillis};
+use spandrel_session::{Freshness, LABEL, ReplayCache, ReplayLimits, WallMillis};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -82,7 +82,7 @@ impl Service {
         })?;
         let secret = secret::load(&config.state_dir)?;
         let urls = FileUrls {
-            signer: UrlSigner::new(&secret),
+            signer: UrlSigner::new(&secret, LABEL),
             is_signing: !config.auth.is_open(),
             ttl_ms: config.url_ttl_ms,
             base: config.public_base_url.as_deref().unwrap_or("").trim_end_matches('/').to_owned(),
@@ -121,7 +121,7 @@ impl Service {
             freshness: Freshness { window_ms: config.auth_window_ms, since: WallMillis::new(since_ms) },
             signed_until,
             ahead_ms: AtomicU64::new(0),
-            decoy: derive(&secret, b"spandrel.download.v1", b"decoy"),
+            decoy: derive(&secret, LABEL.as_bytes(), b"decoy"),
             rechecks: watch::Sender::new(()),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use spandrel_download_protocol::{
     CloseCode, ConnectionHealth, DownloadError, DownloadId, ErrorCode, ErrorResponse, EventData, JobState,
     Message, ProgressUpdate, Refusal, RequestId, ServerEvent, StatusCheck, SystemHealth, parse_message,
-    write_message,
+    read_pair, write_message,
 };
 use spandrel_jobs::{JobTable, Now};
 use spandrel_session::{
@@ -18,7 +18,6 @@ use spandrel_session::{
 };
 
 pub use self::words::{Ask, Command, Done, Output};
-use crate::pair::read_pair;
 use crate::{Pings, SessionConfig, Urls, auth, spread, view};
 
 /// Refusals are counted over this long.
