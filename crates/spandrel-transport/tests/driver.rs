@@ -1,5 +1,4 @@
 //! A byte stream as a link, on virtual time.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
 
