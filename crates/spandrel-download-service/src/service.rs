@@ -1,6 +1,6 @@
 //! The service: jobs, data sets and connections of one state directory.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::health::{Watchman, is_short_of_memory};
 use crate::hub::Hub;
 use crate::metrics::Gauges;
 use crate::overload::{Budget, spread_refusal};
+use crate::seats::Seats;
 use crate::signed_until::SignedUntil;
 use crate::urls::FileUrls;
 use crate::{ServiceConfig, ServiceError, routes, secret};
@@ -45,8 +46,7 @@ pub(crate) struct Inner {
     pub(crate) waits: Semaphore,
     /// Turns for work on blocking threads, so that downloads of files always find one.
     pub(crate) turns: Arc<Semaphore>,
-    pub(crate) connections: AtomicUsize,
-    pub(crate) ended: AtomicU64,
+    pub(crate) seats: Arc<Seats>,
     pub(crate) sessions: AtomicU64,
     /// Nonces of signed messages, of all connections.
     pub(crate) replays: Mutex<ReplayCache>,
@@ -115,8 +115,7 @@ impl Service {
             previews: Arc::new(Semaphore::new(config.limits.previews_max.max(1))),
             waits: Semaphore::new(config.limits.waits_max),
             turns: Arc::new(Semaphore::new(config.limits.commands_max.max(1))),
-            connections: AtomicUsize::new(0),
-            ended: AtomicU64::new(0),
+            seats: Seats::new(config.limits.connections_max),
             sessions: AtomicU64::new(1),
             replays: Mutex::new(ReplayCache::new(replay_limits(&config))),
             // What was signed before this process began may have been seen by the one before.
@@ -175,7 +174,7 @@ impl Service {
 
     /// Message connections that have come and gone.
     pub fn connections_ended(&self) -> u64 {
-        self.0.ended.load(Ordering::Relaxed)
+        self.0.seats.gone()
     }
 
     /// How the server is.
@@ -332,25 +331,6 @@ impl Inner {
             Ask::Resume(id) => Ok(self.jobs.resume(principal, *id).map(|()| Done::Told(*id))?),
             Ask::Cancel(id) => Ok(self.jobs.cancel(principal, *id).map(|()| Done::Told(*id))?),
         }
-    }
-
-    /// Counts a message connection in, unless there are too many.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Entered> {
-        let max = self.config.limits.connections_max;
-        let count = |n: usize| (n < max).then_some(n + 1);
-        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).ok()?;
-        Some(Entered(Arc::clone(self)))
-    }
-}
-
-/// A connection that is counted; dropping it counts it out.
-#[derive(Debug)]
-pub(crate) struct Entered(Arc<Inner>);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 
