@@ -141,8 +141,7 @@ mod tests {
 
     #[test]
     fn a_line_over_the_limit_is_refused() {
-        let mut limits = Limits::default();
-        limits.message_bytes_max = MESSAGE.len();
+        let mut limits = Limits { message_bytes_max: MESSAGE.len(), ..Limits::default() };
         let line = |more: &str| format!(r#"{{"key":"status:check","value":{MESSAGE},"x":"{more}"}}"#);
         assert!(read_pair(&line(""), &limits).is_ok(), "the pair itself does not count");
         let long = line(&"x".repeat(PAIR_BYTES_MAX - line("").len() + MESSAGE.len() + 1));

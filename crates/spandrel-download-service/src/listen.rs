@@ -71,6 +71,7 @@ impl Service {
             principal: Principal::anonymous(),
             standing: Standing::new(self.0.rechecks.subscribe(), Proof::Nothing, None),
             layers: Layers::plain(Side::Server, self.parent_limits().frame_bytes_max),
+            is_stranger: false,
             server_nonce: None,
         };
         talk(Arc::clone(&self.0), conn, session, Form::Pairs).await;

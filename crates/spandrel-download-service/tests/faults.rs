@@ -696,6 +696,35 @@ async fn a_source_that_gives_no_answer_is_answered_for() {
     timeout(PATIENCE, back).await.expect("when it answers, all is as before");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_left_while_its_command_runs_is_noticed() {
+    let gate = Arc::new(Gate::default());
+    let shut = Arc::clone(&gate);
+    let bench = Bench::over(
+        100,
+        |inner| Arc::new(Mute { inner, gate: shut }),
+        |config| {
+            config.sessions.commands_max = 1;
+            config.sessions.heartbeat_interval_ms = 50;
+        },
+    )
+    .await;
+    gate.set(true);
+    let mut socket = bench.socket(&[]).await;
+    let ask = json!({ "event": "download:request", "data": request(), "timestamp": 1, "requestId": "r" });
+    socket.0.send(Message::text(ask.to_string())).await.unwrap();
+    // Not read any more from here on: only what is written tells.
+    drop(socket);
+    let noticed = async {
+        while bench.service.connections_ended() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let noticed = timeout(PATIENCE, noticed).await;
+    gate.set(false);
+    noticed.expect("the connection is over while the command still waits");
+}
+
 /// Everything below a folder that others than the owner could look at.
 #[cfg(unix)]
 fn readable_by_others(folder: &Path) -> Vec<String> {

@@ -63,10 +63,14 @@ pub struct Conversation {
     attachments: HashMap<DownloadId, Attachment>,
     batch: Batcher<DownloadId, ProgressUpdate>,
     rate: RateLimit,
+    /// The rate has counted the message under way already.
+    is_counted: bool,
     refusals: RefusalCounter,
     heart: Heartbeat,
     heard_wall_ms: u64,
     commands: usize,
+    /// Of the requests among them.
+    command_bytes: usize,
     /// Commands among them that may lead to an attachment.
     creating: usize,
     /// Jobs whose end is told after the answer to the cancel, not before.
@@ -107,6 +111,7 @@ impl Conversation {
                 timeout_ms: limits.batch_timeout_ms,
             }),
             rate: RateLimit::new(at(now), Rate { per_s: limits.messages_per_s, burst: limits.message_burst }),
+            is_counted: false,
             refusals: RefusalCounter::new(RefusalLimit {
                 max: limits.refusals_max,
                 window_ms: REFUSAL_WINDOW_MS,
@@ -120,6 +125,7 @@ impl Conversation {
             ),
             heard_wall_ms: now.wall_ms,
             commands: 0,
+            command_bytes: 0,
             creating: 0,
             cancelling: Vec::new(),
             own_ids: 0,
@@ -147,6 +153,16 @@ impl Conversation {
         self.heard_wall_ms = now.wall_ms;
     }
 
+    /// Counts the message that is given to [`message`](Self::message), [`pair`](Self::pair) or
+    /// [`unproved`](Self::unproved) next; those count by themselves what was not counted here. For a driver that has to
+    /// know it before: the nonce of a message over the rate is not worth remembering.
+    ///
+    /// # Errors
+    /// The milliseconds until a message would pass. This one is to be given on as [`AuthFailure::TooFast`].
+    pub fn count(&mut self, now: Now) -> Result<(), u64> {
+        self.rate.take(at(now)).inspect(|()| self.is_counted = true)
+    }
+
     /// A message came. Give what it asks to [`answer`](Self::answer) before the next call. Two steps, so that a long
     /// message is read before the table is locked for its answer.
     #[must_use = "the question wants its answer"]
@@ -172,27 +188,39 @@ impl Conversation {
     }
 
     /// A message came that did not prove who it is from. Answered here; whether it was one too many is for the
-    /// driver to know.
+    /// driver to know. What does not bring that nearer counts for the rate: whoever has a recorded message could send it
+    /// for ever.
     pub fn unproved(&mut self, now: Now, text: &str, why: &AuthFailure) {
         self.heard(now);
         if self.is_closed {
             return;
         }
+        let is_counted = std::mem::take(&mut self.is_counted);
         let limits = &self.config.limits.protocol;
+        if let AuthFailure::TooFast { retry_after_ms } = why {
+            return match parse_message(text, limits) {
+                Ok(message) => self.slow_down(now, &message.request_id, *retry_after_ms),
+                Err(refusal) => self.refuse(now, refusal),
+            };
+        }
+        if why.is_excused()
+            && !is_counted
+            && let Err(wait_ms) = self.rate.take(at(now))
+        {
+            let id = self.own_id();
+            return self.slow_down(now, &id, wait_ms);
+        }
         let id = auth::proved_id(text, why, limits).unwrap_or_else(|| self.own_id());
         self.send(now, ServerEvent::SystemError, &id, &auth::refusal(why));
     }
 
     fn parsed(&mut self, now: Now, message: Result<Message<'_>, Refusal>) -> Option<Question> {
+        let is_counted = std::mem::take(&mut self.is_counted);
         let refusal = match message {
             Err(refusal) => refusal,
-            Ok(message) => match self.rate.take(at(now)) {
+            Ok(message) => match if is_counted { Ok(()) } else { self.rate.take(at(now)) } {
                 Err(wait_ms) => {
-                    let error = ErrorResponse::new(ErrorCode::RateLimited, "too many messages; slow down");
-                    // Not before it helps.
-                    let later_ms = spread(wait_ms, self.config.session) / 3;
-                    let error = error.with_retry_after(wait_ms.saturating_add(later_ms));
-                    self.send(now, ServerEvent::SystemError, &message.request_id, &error);
+                    self.slow_down(now, &message.request_id, wait_ms);
                     return None;
                 }
                 Ok(()) => match message.known_event() {
@@ -244,8 +272,9 @@ impl Conversation {
     /// A command was carried out.
     pub fn done(&mut self, now: Now, world: World<'_>, command: &Command, done: Result<Done, ErrorResponse>) {
         self.commands = self.commands.saturating_sub(1);
-        if matches!(command.ask, Ask::Create { .. }) {
+        if let Ask::Create { text, .. } = &command.ask {
             self.creating = self.creating.saturating_sub(1);
+            self.command_bytes = self.command_bytes.saturating_sub(text.len());
         }
         let cancelled = match command.ask {
             Ask::Cancel(job) => Some(job),
@@ -371,7 +400,18 @@ impl Conversation {
 
     /// Whether no more messages should be taken until commands are done or the peer has read.
     pub fn is_busy(&self) -> bool {
-        self.commands >= self.config.limits.commands_max || self.over_since_ms.is_some()
+        let limits = &self.config.limits;
+        self.commands >= limits.commands_max
+            || self.command_bytes >= limits.commands_bytes_max
+            || self.over_since_ms.is_some()
+    }
+
+    fn slow_down(&mut self, now: Now, id: &RequestId, wait_ms: u64) {
+        let error = ErrorResponse::new(ErrorCode::RateLimited, "too many messages; slow down");
+        // Not before it helps.
+        let later_ms = spread(wait_ms, self.config.session) / 3;
+        let error = error.with_retry_after(wait_ms.saturating_add(later_ms));
+        self.send(now, ServerEvent::SystemError, id, &error);
     }
 
     fn refuse(&mut self, now: Now, refusal: Refusal) {

@@ -167,7 +167,7 @@ pub(super) fn open_frame<'f>(
     now: Millis,
 ) -> Result<Cow<'f, str>, Lost> {
     let text = layers.inbound(frame).map_err(|e| broken(&e))?;
-    let admit = |kid: &KeyId, nonce: &[u8; 16]| memory.nonces.admit(now, kid, nonce);
+    let admit = |kid: &KeyId, nonce: &[u8; 16], _: u64| memory.nonces.admit(now, kid, nonce);
     layers.verify(&text, clock, freshness, admit).map_err(|e| match e.failure {
         // The signature is good: our idea of the server's clock may be off, after a sleep of the machine for one.
         // What comes is not live; a new hello mends it.
