@@ -15,6 +15,9 @@ mod e2e;
 #[cfg(target_os = "linux")]
 mod hostile;
 
+#[cfg(test)]
+mod readme;
+
 /// What a test may need and a machine may lack.
 #[cfg(test)]
 mod tools {

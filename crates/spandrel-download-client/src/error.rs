@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use spandrel_download_protocol::{ErrorCode, ErrorResponse, ProtocolError};
+use spandrel_download_protocol::{ErrorCode, ErrorResponse, ProtocolError, RequestId};
 use spandrel_transport::{Close, DialError, TlsError};
 
 /// Anything this crate can fail with.
@@ -64,6 +64,12 @@ pub enum ClientError {
     TooMany {
         /// The bound.
         max: usize,
+    },
+    /// Another call waits for the answer to the same request id. Use another id for another request.
+    #[error("request {id} is under way already")]
+    UnderWay {
+        /// The id.
+        id: RequestId,
     },
     /// The request is longer than the server takes. Make it smaller.
     #[error("the request of {len} bytes is over the limit of {max} bytes for a message")]

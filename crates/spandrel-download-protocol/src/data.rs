@@ -28,6 +28,7 @@ event_data!(
     DownloadComplete,
     DownloadError,
     SessionState,
+    SessionState<Box<RawValue>>,
     ErrorResponse,
     ConnectionHealth,
     DownloadRequest,
@@ -260,13 +261,13 @@ pub struct DownloadError {
 /// `data` of `status:update` (section 10.1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SessionState {
+pub struct SessionState<S = DownloadStatus> {
     /// True in every message that arrives.
     pub connected: bool,
     /// When the server last received any frame, milliseconds since 1970.
     pub last_heartbeat: u64,
-    /// The jobs asked for.
-    pub active_downloads: BTreeMap<DownloadId, DownloadStatus>,
+    /// The jobs asked for; a sender may have them written already, as [`RawValue`]s.
+    pub active_downloads: BTreeMap<DownloadId, S>,
     /// How the server is.
     pub system_health: SystemHealth,
 }
@@ -505,6 +506,25 @@ mod tests {
             state: JobState::Generating,
             bytes_written: 9,
             restarts: 0,
+        }
+    }
+
+    #[test]
+    fn percent_is_rounded_down_to_two_decimals() {
+        for (done, total, want) in [
+            (0, 3, 0.0),
+            (1, 3, 33.33),
+            (2, 3, 66.66),
+            (3, 3, 100.0),
+            (999_999, 1_000_000, 99.99),
+            (19_999, 20_000, 99.99),
+            (0, 0, 0.0),
+        ] {
+            assert!(
+                (percent(done, total) - want).abs() < 1e-9,
+                "{done} of {total}: {}",
+                percent(done, total)
+            );
         }
     }
 

@@ -327,6 +327,10 @@ mod tests {
             part_file_name("../é x", from, to, 100_000, Format::Ndjson, Some(Codec::Zstd)),
             "_____x_20240301T000000Z_20240302T000000Z-part100000.ndjson.zst"
         );
+        assert_eq!(
+            part_file_name("logs", from, to, 12_345, Format::Json, None),
+            "logs_20240301T000000Z_20240302T000000Z-part12345.json"
+        );
         assert_eq!(media_type(Format::Json, Some(Codec::Gzip)), "application/gzip");
     }
 }

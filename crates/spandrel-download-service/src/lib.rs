@@ -50,6 +50,7 @@ mod page;
 mod panics;
 mod rest;
 mod routes;
+mod seats;
 mod secret;
 mod serve;
 mod service;

@@ -1,6 +1,6 @@
 //! The service: jobs, data sets and connections of one state directory.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use spandrel_download_protocol::{
 use spandrel_export_engine::{Accepted, JobRequest, Jobs, JobsConfig, internal, panic_text};
 use spandrel_http::{Guard, GuardConfig, UrlSigner};
 use spandrel_jobs::{JobTable, Now, Principal};
-use spandrel_session::{Freshness, ReplayCache, ReplayLimits, WallMillis};
+use spandrel_session::{Freshness, LABEL, ReplayCache, ReplayLimits, WallMillis};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ use crate::health::{Watchman, is_short_of_memory};
 use crate::hub::Hub;
 use crate::metrics::Gauges;
 use crate::overload::{Budget, spread_refusal};
+use crate::seats::Seats;
 use crate::signed_until::SignedUntil;
 use crate::urls::FileUrls;
 use crate::{ServiceConfig, ServiceError, routes, secret};
@@ -45,8 +46,7 @@ pub(crate) struct Inner {
     pub(crate) waits: Semaphore,
     /// Turns for work on blocking threads, so that downloads of files always find one.
     pub(crate) turns: Arc<Semaphore>,
-    pub(crate) connections: AtomicUsize,
-    pub(crate) ended: AtomicU64,
+    pub(crate) seats: Arc<Seats>,
     pub(crate) sessions: AtomicU64,
     /// Nonces of signed messages, of all connections.
     pub(crate) replays: Mutex<ReplayCache>,
@@ -97,7 +97,7 @@ impl Service {
         let jobs = Jobs::open(jobs_config, catalog, on_change)?;
         let secret = secret::load(&config.state_dir)?;
         let urls = FileUrls {
-            signer: UrlSigner::new(&secret),
+            signer: UrlSigner::new(&secret, LABEL),
             is_signing: !config.auth.is_open(),
             ttl_ms: config.url_ttl_ms,
             base: config.public_base_url.as_deref().unwrap_or("").trim_end_matches('/').to_owned(),
@@ -115,15 +115,14 @@ impl Service {
             previews: Arc::new(Semaphore::new(config.limits.previews_max.max(1))),
             waits: Semaphore::new(config.limits.waits_max),
             turns: Arc::new(Semaphore::new(config.limits.commands_max.max(1))),
-            connections: AtomicUsize::new(0),
-            ended: AtomicU64::new(0),
+            seats: Seats::new(config.limits.connections_max),
             sessions: AtomicU64::new(1),
             replays: Mutex::new(ReplayCache::new(replay_limits(&config))),
             // What was signed before this process began may have been seen by the one before.
             freshness: Freshness { window_ms: config.auth_window_ms, since: WallMillis::new(since_ms) },
             signed_until,
             ahead_ms: AtomicU64::new(0),
-            decoy: derive(&secret, b"spandrel.download.v1", b"decoy"),
+            decoy: derive(&secret, LABEL.as_bytes(), b"decoy"),
             rechecks: watch::Sender::new(()),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -175,7 +174,7 @@ impl Service {
 
     /// Message connections that have come and gone.
     pub fn connections_ended(&self) -> u64 {
-        self.0.ended.load(Ordering::Relaxed)
+        self.0.seats.gone()
     }
 
     /// How the server is.
@@ -332,25 +331,6 @@ impl Inner {
             Ask::Resume(id) => Ok(self.jobs.resume(principal, *id).map(|()| Done::Told(*id))?),
             Ask::Cancel(id) => Ok(self.jobs.cancel(principal, *id).map(|()| Done::Told(*id))?),
         }
-    }
-
-    /// Counts a message connection in, unless there are too many.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Entered> {
-        let max = self.config.limits.connections_max;
-        let count = |n: usize| (n < max).then_some(n + 1);
-        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).ok()?;
-        Some(Entered(Arc::clone(self)))
-    }
-}
-
-/// A connection that is counted; dropping it counts it out.
-#[derive(Debug)]
-pub(crate) struct Entered(Arc<Inner>);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 

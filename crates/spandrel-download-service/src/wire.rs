@@ -7,7 +7,8 @@ use std::sync::PoisonError;
 use std::task::Poll;
 use std::time::Duration;
 
-use spandrel_download::{Conversation, Question, pair_of};
+use spandrel_download::{Conversation, Question};
+use spandrel_download_protocol::pair_of;
 use spandrel_jobs::Now;
 use spandrel_session::{AuthRefusal, Entropy, LayerError, Layers, Millis, ReplayError, WallMillis};
 use spandrel_transport::{Close, Connection, Frame, LinkError};

@@ -712,14 +712,47 @@ async fn a_preview_waits_for_its_turn_only_so_long() {
     .await;
     gate.set(true);
     let preview = || async { bench.call("POST", "/v1/preview", "", &request().to_string()).await };
-    for want in ["TIMEOUT", "OVERLOADED", "OVERLOADED"] {
-        let refused = timeout(PATIENCE, preview()).await.expect("an answer");
+    let mut refused = Vec::new();
+    for _ in 0..3 {
+        refused.push(timeout(PATIENCE, preview()).await);
+    }
+    gate.set(false);
+    for (refused, want) in refused.into_iter().zip(["TIMEOUT", "OVERLOADED", "OVERLOADED"]) {
+        let refused = refused.expect("an answer");
         assert_eq!((refused.status, &refused.json()["code"]), (503, &want.into()));
         assert!(refused.json()["retryAfter"].is_u64(), "{refused:?}");
     }
-    gate.set(false);
     let back = async { while preview().await.status != 200 {} };
     timeout(PATIENCE, back).await.expect("the place comes back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_left_while_its_command_runs_is_noticed() {
+    let gate = Arc::new(Gate::default());
+    let shut = Arc::clone(&gate);
+    let bench = Bench::over(
+        100,
+        |inner| Arc::new(Mute { inner, gate: shut }),
+        |config| {
+            config.sessions.commands_max = 1;
+            config.sessions.heartbeat_interval_ms = 50;
+        },
+    )
+    .await;
+    gate.set(true);
+    let mut socket = bench.socket(&[]).await;
+    let ask = json!({ "event": "download:request", "data": request(), "timestamp": 1, "requestId": "r" });
+    socket.0.send(Message::text(ask.to_string())).await.unwrap();
+    // Not read any more from here on: only what is written tells.
+    drop(socket);
+    let noticed = async {
+        while bench.service.connections_ended() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let noticed = timeout(PATIENCE, noticed).await;
+    gate.set(false);
+    noticed.expect("the connection is over while the command still waits");
 }
 
 /// Everything below a folder that others than the owner could look at.

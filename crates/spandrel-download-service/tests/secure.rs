@@ -18,6 +18,7 @@ use spandrel_export_engine::{Clock, SystemClock};
 use spandrel_jobs::Now;
 use spandrel_session::{Direction, SealForm, Signing};
 use spandrel_transport::Frame;
+use tokio_tungstenite::tungstenite::Message;
 
 const UP: Direction = Direction::ClientToServer;
 
@@ -486,10 +487,20 @@ async fn a_session_ends_with_its_key() {
     let dial = Dial { protocol: BOTH, key: Some(("k1", 0x11)), ..Dial::default() };
     let mut sealed = Peer::connect(bench.address, &dial).await;
     let mut other = bench.signed("k2", 0x22).await;
-    assert_eq!(plain.ask("status:check", json!({})).await["event"], "status:update");
+    let mut idle = [bench.signed("k1", 0x11).await, bench.signed("nobody", 0x11).await];
+    for peer in [&mut plain, &mut sealed] {
+        assert_eq!(peer.ask("status:check", json!({})).await["event"], "status:update");
+    }
     assert_eq!((plain.close_code().await, sealed.close_code().await), (4401, 4401));
     let late = wall_ms().saturating_sub(end);
     assert!(late <= 1_000, "closed {late} ms after its end");
+    // Who proved nothing does not learn whether there was such a key.
+    for peer in &mut idle {
+        let silence = tokio::time::timeout(Duration::from_millis(100), peer.next()).await;
+        assert!(silence.is_err(), "{silence:?}");
+    }
+    idle[0].send(check("late")).await;
+    assert_eq!(idle[0].close_code().await, 4401, "but a key is good for nothing after its end");
     assert_eq!(other.ask("status:check", json!({})).await["event"], "status:update");
 }
 
@@ -500,6 +511,7 @@ async fn what_is_taken_away_ends_its_sessions() {
     let mut alice = Peer::connect(bench.address, &token(ALICE)).await;
     let mut bob = Peer::connect(bench.address, &token(BOB)).await;
     let (mut k1, mut k2) = (bench.signed("k1", 0x11).await, bench.signed("k2", 0x22).await);
+    k2.ask("status:check", json!({})).await;
     // alice loses her token, k2 gets another secret.
     bench
         .ring
@@ -516,7 +528,8 @@ async fn what_is_taken_away_ends_its_sessions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_connections_are_told_in_the_form_of_their_session() {
     let bench = Bench::start_with(AuthMode::Required, |config| config.limits.connections_max = 1).await;
-    let _first = bench.signed("k1", 0x11).await;
+    let mut first = bench.signed("k1", 0x11).await;
+    first.ask("status:check", json!({})).await;
     let dial = |protocol| Dial { protocol, key: Some(("k1", 0x11)), ..Dial::default() };
     for protocol in [JSON, SEALED] {
         let mut ws = handshake(bench.address, &dial(protocol)).await.unwrap();
@@ -529,6 +542,39 @@ async fn too_many_connections_are_told_in_the_form_of_their_session() {
             assert!(text.contains("OVERLOADED") && text.contains(r#","auth":{"#), "{text}");
         } else {
             assert_eq!(came.len(), 1, "no word in the clear: {came:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_keep_nobody_out() {
+    let bench = Bench::start_with(AuthMode::Required, |config| config.limits.connections_max = 3).await;
+    let bearer = Dial { token: ALICE, ..Dial::default() };
+    let mut proved = bench.signed("k1", 0x11).await;
+    proved.ask("status:check", json!({})).await;
+    let mut known = Peer::connect(bench.address, &bearer).await;
+    let mut strangers = Vec::new();
+    for id in ["anything", "k2", "nobody"] {
+        // None of them has a secret, and none says anything.
+        strangers.push(bench.signed(id, 0x77).await);
+    }
+    let mut bob = bench.signed("k2", 0x22).await;
+    for stranger in &mut strangers {
+        assert_eq!(stranger.close_code().await, 1013);
+    }
+    for peer in [&mut proved, &mut known, &mut bob] {
+        assert_eq!(peer.ask("status:check", json!({})).await["event"], "status:update");
+    }
+    assert_eq!(refused_after_hello(&bench, &bearer).await, 1013, "now all have proved themselves");
+}
+
+async fn refused_after_hello(bench: &Bench, dial: &Dial<'_>) -> u16 {
+    let mut ws = handshake(bench.address, dial).await.unwrap();
+    loop {
+        match futures_util::StreamExt::next(&mut ws).await.unwrap().unwrap() {
+            Message::Close(frame) => return frame.unwrap().code.into(),
+            Message::Text(text) => assert!(text.contains("OVERLOADED"), "{text}"),
+            other => panic!("{other:?}"),
         }
     }
 }

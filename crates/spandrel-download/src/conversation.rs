@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use spandrel_download_protocol::{
     CloseCode, ConnectionHealth, DownloadError, DownloadId, ErrorCode, ErrorResponse, EventData, JobState,
     Message, ProgressUpdate, Refusal, RequestId, ServerEvent, StatusCheck, SystemHealth, parse_message,
-    write_message,
+    read_pair, write_message,
 };
 use spandrel_jobs::{JobTable, Now};
 use spandrel_session::{
@@ -18,7 +18,6 @@ use spandrel_session::{
 };
 
 pub use self::words::{Ask, Command, Done, Output};
-use crate::pair::read_pair;
 use crate::{Pings, SessionConfig, Urls, auth, spread, view};
 
 /// Refusals are counted over this long.
@@ -70,6 +69,8 @@ pub struct Conversation {
     heart: Heartbeat,
     heard_wall_ms: u64,
     commands: usize,
+    /// Of the requests among them.
+    command_bytes: usize,
     /// Commands among them that may lead to an attachment.
     creating: usize,
     /// Jobs whose end is told after the answer to the cancel, not before.
@@ -124,6 +125,7 @@ impl Conversation {
             ),
             heard_wall_ms: now.wall_ms,
             commands: 0,
+            command_bytes: 0,
             creating: 0,
             cancelling: Vec::new(),
             own_ids: 0,
@@ -270,8 +272,9 @@ impl Conversation {
     /// A command was carried out.
     pub fn done(&mut self, now: Now, world: World<'_>, command: &Command, done: Result<Done, ErrorResponse>) {
         self.commands = self.commands.saturating_sub(1);
-        if matches!(command.ask, Ask::Create { .. }) {
+        if let Ask::Create { text, .. } = &command.ask {
             self.creating = self.creating.saturating_sub(1);
+            self.command_bytes = self.command_bytes.saturating_sub(text.len());
         }
         let cancelled = match command.ask {
             Ask::Cancel(job) => Some(job),
@@ -397,7 +400,10 @@ impl Conversation {
 
     /// Whether no more messages should be taken until commands are done or the peer has read.
     pub fn is_busy(&self) -> bool {
-        self.commands >= self.config.limits.commands_max || self.over_since_ms.is_some()
+        let limits = &self.config.limits;
+        self.commands >= limits.commands_max
+            || self.command_bytes >= limits.commands_bytes_max
+            || self.over_since_ms.is_some()
     }
 
     fn slow_down(&mut self, now: Now, id: &RequestId, wait_ms: u64) {

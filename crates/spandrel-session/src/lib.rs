@@ -88,7 +88,7 @@ pub use heartbeat::{Beat, Heartbeat, HeartbeatTimes};
 pub use rate::{Rate, RateLimit};
 pub use refusals::{RefusalCounter, RefusalLimit};
 pub use secure::{
-    AuthFailure, AuthRefusal, Direction, Entropy, Freshness, KeyId, KeyIdError, LayerError, Layers,
+    AuthFailure, AuthRefusal, Direction, Entropy, Freshness, KeyId, KeyIdError, LABEL, LayerError, Layers,
     LayersConfig, ReplayCache, ReplayError, ReplayLimits, SealForm, SealKeys, Sealing, Side, Signed, Signer,
     Signing, sign_message, signing_key, verify_message,
 };

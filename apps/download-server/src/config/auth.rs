@@ -74,7 +74,9 @@ impl Auth {
         };
         let window_ms = auth.number("windowMs")?;
         if window_ms == Some(0) {
-            return Err("auth.windowMs is 0, with which no signature would be in time; it is at least 1".into());
+            return Err(
+                "auth.windowMs is 0, with which no signature would be in time; it is at least 1".into()
+            );
         }
         Ok(Self {
             is_required,

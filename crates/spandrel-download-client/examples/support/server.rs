@@ -60,7 +60,7 @@ async fn session(
         };
         layers.verify(&text, clock, &Default::default(), |_, _, _| Ok(()))?; // a real one remembers nonces
         let id = parse_message(&text, &Limits::default()).map_err(|refusal| refusal.error)?.request_id;
-        let state = SessionState {
+        let state: SessionState = SessionState {
             connected: true,
             last_heartbeat: 0,
             active_downloads: Default::default(),

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::task::{Context, Poll, ready};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use spandrel_download_protocol::{Limits, ProtocolError, ServerMessage, Subprotocol, parse_server_message};
+use spandrel_download_protocol::{
+    Limits, ProtocolError, ServerMessage, Subprotocol, pair_of, parse_server_message, read_server_pair,
+};
 use spandrel_session::{
     AuthFailure, Freshness, HeartbeatTimes, KeyId, LayerError, Layers, Millis, ReplayCache,
 };
@@ -81,21 +81,21 @@ impl Channel {
         };
         let now = memory.ticker.now();
         let text = open_frame(&mut self.layers, &frame, self.clock.now(now), &self.freshness, memory, now)?;
-        Poll::Ready(if self.is_wrapped { unwrapped(&text) } else { Ok(text.into_owned()) })
+        Poll::Ready(Ok(text.into_owned()))
     }
 
     /// Reads a text that [`poll_recv`](Self::poll_recv) gave.
     pub(crate) fn parse<'t>(&self, text: &'t str) -> Result<ServerMessage<'t>, ProtocolError> {
-        parse_server_message(text, &self.limits)
+        parse(text, &self.limits, self.is_wrapped)
     }
 
     /// Takes a message for sending. Call only while it [`has_room`](Self::has_room).
-    pub(crate) fn send(&mut self, event: &str, text: String, memory: &Memory) -> Result<(), SendError> {
+    pub(crate) fn send(&mut self, text: String, memory: &Memory) -> Result<(), SendError> {
         let (len, max) = (text.len(), self.message_bytes_max);
         if len > max {
             return Err(SendError::TooBig { len, max });
         }
-        let text = if self.is_wrapped { format!("{{\"key\":\"{event}\",\"value\":{text}}}") } else { text };
+        let text = if self.is_wrapped { pair_of(&text) } else { text };
         let entropy = random::entropy().map_err(|e| Lost::ours(Close::INTERNAL, e.to_string()))?;
         let clock = self.clock.now(memory.ticker.now());
         let frame = self.layers.outbound(text, clock, || entropy).map_err(|e| match e {
@@ -148,6 +148,15 @@ impl From<Lost> for SendError {
     }
 }
 
+/// Reads a message in the form of its session (section 2.3).
+pub(super) fn parse<'t>(
+    text: &'t str,
+    limits: &Limits,
+    is_wrapped: bool,
+) -> Result<ServerMessage<'t>, ProtocolError> {
+    if is_wrapped { read_server_pair(text, limits) } else { parse_server_message(text, limits) }
+}
+
 /// Opens, inflates, verifies.
 pub(super) fn open_frame<'f>(
     layers: &mut Layers,
@@ -194,18 +203,6 @@ pub(super) fn goodbye(conn: &Connection, ended: Result<Option<Frame>, LinkError>
 /// A reason comes from outside and goes to a terminal.
 pub(super) fn printable(reason: &str) -> String {
     reason.chars().filter(|c| !c.is_control()).take(Close::REASON_BYTES_MAX).collect()
-}
-
-/// The message in its IPC form (section 2.3).
-pub(crate) fn unwrapped(text: &str) -> Result<String, Lost> {
-    #[derive(Deserialize)]
-    struct Wrapped<'t> {
-        #[serde(borrow)]
-        value: &'t RawValue,
-    }
-    let wrapped: Result<Wrapped<'_>, _> = serde_json::from_str(text);
-    let fault = |_| Lost::ours(Close::INVALID_DATA, "expected {key, value} from the server");
-    wrapped.map(|w| w.value.get().to_owned()).map_err(fault)
 }
 
 #[cfg(test)]
