@@ -80,15 +80,6 @@ impl Service {
             public_base_url: config.public_base_url.clone(),
             allowed_origins: config.allowed_origins.clone(),
         })?;
-        let secret = secret::load(&config.state_dir)?;
-        let urls = FileUrls {
-            signer: UrlSigner::new(&secret, LABEL),
-            is_signing: !config.auth.is_open(),
-            ttl_ms: config.url_ttl_ms,
-            base: config.public_base_url.as_deref().unwrap_or("").trim_end_matches('/').to_owned(),
-        };
-        // Sort runs of previews of an earlier process.
-        let _ = std::fs::remove_dir_all(config.state_dir.join("scratch"));
         let hub = Arc::new(Hub::default());
         let mut jobs_config = JobsConfig::new(&config.state_dir);
         jobs_config.limits = config.jobs;
@@ -102,7 +93,17 @@ impl Service {
             Box::new(move |id| hub.changed(id))
         };
         let catalog: Arc<Datasets> = Arc::clone(&datasets);
+        // Holds the lock of the directory: before it, all in there may be another process's.
         let jobs = Jobs::open(jobs_config, catalog, on_change)?;
+        let secret = secret::load(&config.state_dir)?;
+        let urls = FileUrls {
+            signer: UrlSigner::new(&secret, LABEL),
+            is_signing: !config.auth.is_open(),
+            ttl_ms: config.url_ttl_ms,
+            base: config.public_base_url.as_deref().unwrap_or("").trim_end_matches('/').to_owned(),
+        };
+        // Sort runs of previews of an earlier process.
+        let _ = std::fs::remove_dir_all(config.state_dir.join("scratch"));
         let (signed_until, since_ms) =
             SignedUntil::open(&config.state_dir, jobs.now().wall_ms, config.auth_window_ms);
         Ok(Self(Arc::new(Inner {
