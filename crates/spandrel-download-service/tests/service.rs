@@ -425,7 +425,7 @@ async fn a_second_server_leaves_the_folder_of_the_first_alone() {
     let state = bench.dir.path().join("state");
     std::fs::create_dir_all(state.join("scratch/sort")).unwrap();
     std::fs::remove_file(state.join("secret")).unwrap();
-    let refused = Service::open(configured(bench.dir.path())).err().expect("one at a time").to_string();
+    let refused = Service::open(configured(bench.dir.path())).expect_err("one at a time").to_string();
     assert!(refused.contains("another process"), "{refused}");
     assert!(state.join("scratch/sort").exists(), "a preview of the first may sort there");
     assert!(!state.join("secret").exists(), "made by one that may not run");
