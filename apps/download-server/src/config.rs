@@ -423,6 +423,22 @@ mod tests {
         Config::parse(documented()[1], true).unwrap();
     }
 
+    /// Message connections come through the same door as requests.
+    #[test]
+    fn more_connections_make_the_door_wider() {
+        for (limits, want) in [
+            (r"{}", 12_000),
+            (r#"{ "maxConnections": 5 }"#, 12_000),
+            (r#"{ "maxConnections": 50000 }"#, 52_000),
+            (r#"{ "maxConnections": 50000, "maxHttpConnections": 7 }"#, 7),
+        ] {
+            let text = format!(r#"{{ "datasets": [], "limits": {limits} }}"#);
+            let mut service = ServiceConfig::new("x");
+            Config::parse(&text, false).unwrap().bound(&mut service);
+            assert_eq!(service.limits.http_connections_max, want, "{limits}");
+        }
+    }
+
     #[test]
     fn relative_paths_start_at_the_file() {
         let dir = tempfile::tempdir().unwrap();

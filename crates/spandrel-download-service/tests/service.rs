@@ -405,6 +405,20 @@ async fn the_page_and_the_numbers_are_there() {
     assert_eq!(names, ["source", "storage", "memory"]);
 }
 
+/// Before anything was proved, names are nobody's business.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_names_no_data_set_and_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("logs.csv"), "id,time,note\r\n1,2024-03-01T00:00:00Z,\"open").unwrap();
+    let (service, address) = open(dir.path(), |config| config.auth = Arc::new(Tokens)).await;
+    let bench = Bench { dir, service, address };
+    let health = bench.get("/v1/health").await.json();
+    let source = &health["checks"][0];
+    assert_eq!((&source["status"], &health["status"]), (&json!("warn"), &json!("degraded")), "{health}");
+    assert_eq!(source["message"], "a data set is not served whole", "{health}");
+    assert!(!health.to_string().contains("logs"), "{health}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_server_leaves_the_folder_of_the_first_alone() {
     let bench = Bench::start().await;
