@@ -66,6 +66,31 @@ impl Running {
         Self { child, stdin, out, log, dir }
     }
 
+    /// The same below a real Node parent, which passes messages on: lines of `stdin` go to the server, `out` is what
+    /// came from it. `None` when there is no node here.
+    fn below_node(serialization: &str) -> Option<Self> {
+        if Command::new("node").arg("--version").output().is_err() {
+            assert!(std::env::var("CI").map_or(true, |ci| ci != "true"), "node is missing");
+            eprintln!("skipped: there is no node here");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("logs.csv"), "time\r\n2024-03-01T00:00:00Z\r\n").unwrap();
+        write_config(dir.path(), &json!({ "ipc": "node" }));
+        let mut node = Command::new("node");
+        node.args(["-e", NODE_PARENT, env!("CARGO_BIN_EXE_download-server")]);
+        node.arg(dir.path().join("config.json")).arg(serialization).env("RUST_LOG", "info");
+        for name in ["LISTEN", "STATE_DIR", "CONFIG", "DATA", "PUBLIC_BASE_URL"] {
+            node.env_remove(format!("SPANDREL_{name}"));
+        }
+        node.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = node.spawn().unwrap();
+        let stdin = child.stdin.take();
+        let out = lines(child.stdout.take().unwrap());
+        let log = lines(child.stderr.take().unwrap());
+        Some(Self { child, stdin, out, log, dir })
+    }
+
     fn line(&mut self) -> String {
         self.out.recv_timeout(PATIENCE).expect("a line on stdout")
     }
@@ -84,7 +109,10 @@ impl Running {
     }
 
     fn say(&mut self, key: &str, data: &Value, id: &str) {
-        let line = pair(key, data, id);
+        self.raw(&pair(key, data, id));
+    }
+
+    fn raw(&mut self, line: &str) {
         self.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
     }
 
@@ -114,6 +142,20 @@ impl Running {
         }
     }
 }
+
+/// Starts the server as a child with a channel. Says on stdout what came from it and how it ended; ends it when its
+/// own stdin ends.
+const NODE_PARENT: &str = r"
+const [server, config, serialization] = process.argv.slice(1);
+const child = require('node:child_process').spawn(server, ['--config', config],
+  { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], serialization });
+const say = (what) => console.log(JSON.stringify(what));
+child.on('message', say);
+child.on('exit', (code, signal) => say({ key: 'exit', code, signal }));
+require('node:readline').createInterface({ input: process.stdin })
+  .on('line', (line) => line === 'disconnect' ? child.disconnect() : child.send(JSON.parse(line)))
+  .on('close', () => child.kill());
+";
 
 /// Longer than anything here takes on a busy machine; only a hang meets it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -159,6 +201,49 @@ fn a_parent_talks_over_the_standard_streams_and_its_end_ends_the_server() {
     assert_eq!((&done["value"]["requestId"], &done["value"]["data"]["totalRows"]), (&json!("p1"), &json!(1)));
     server.stdin = None;
     assert_eq!(server.wait().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_parent_talks_over_its_channel_and_its_end_ends_the_server() {
+    let Some(mut server) = Running::below_node("json") else { return };
+    let hello = server.message(|_| true);
+    assert_eq!(
+        (&hello["key"], &hello["value"]["data"]["kind"]),
+        (&json!("connection:health"), &json!("hello"))
+    );
+    // The runtime's own words are not ours; what is wrong is answered, in the order of arrival.
+    server.raw("{\"cmd\":\"NODE_CHANNEL_PROBE\",\"key\":\"status:check\"}\n");
+    server.raw("\"nonsense\"\n");
+    server.raw(
+        &pair("status:check", &json!({}), "n0").replace("\"key\":\"status:check\"", "\"key\":\"other\""),
+    );
+    for code in ["MALFORMED_MESSAGE", "INVALID_ENVELOPE"] {
+        let answer = server.message(|_| true);
+        assert_eq!(
+            (&answer["key"], &answer["value"]["data"]["code"]),
+            (&json!("system:error"), &json!(code))
+        );
+    }
+    server.say("download:request", &request(), "n1");
+    let done = server.message(|m| m["key"] == "download:complete");
+    assert_eq!((&done["value"]["requestId"], &done["value"]["data"]["totalRows"]), (&json!("n1"), &json!(1)));
+    let url = done["value"]["data"]["files"][0]["url"].as_str().unwrap().to_owned();
+    let at = server.logged(&["Serving http://127.0.0.1:"]);
+    let address = at.rsplit_once("http://").unwrap().1.trim().trim_end_matches('/').to_owned();
+    let path = url.strip_prefix(&format!("http://{address}")).unwrap_or(&url);
+    let file = get(&address, path, "none").await;
+    assert!(file.starts_with("HTTP/1.1 200") && file.ends_with("time\r\n2024-03-01T00:00:00.000Z\r\n"), "{file}");
+    server.raw("disconnect\n");
+    let end = server.message(|m| m["key"] == "exit");
+    assert_eq!((&end["code"], &end["signal"]), (&json!(0), &Value::Null));
+}
+
+#[test]
+fn a_node_channel_of_another_form_is_refused_with_advice() {
+    let Some(mut server) = Running::below_node("advanced") else { return };
+    server.logged(&["ipc", "advanced", "json"]);
+    let end = server.message(|m| m["key"] == "exit");
+    assert_eq!((&end["code"], &end["signal"]), (&json!(1), &Value::Null));
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! So everything is readable by the owner only whatever the umask, space is looked at before bytes are written,
 //! and tests can make any single step fail.
 
+#[cfg(test)]
+pub(crate) mod power;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -85,6 +88,17 @@ impl Disk {
         self.make_dir(path, true)
     }
 
+    /// [`create_dirs`](Self::create_dirs), and a loss of power does not take those it made away.
+    pub(crate) fn create_dirs_durably(&self, path: &Path) -> io::Result<()> {
+        let made: Vec<&Path> =
+            path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+        self.create_dirs(path)?;
+        made.into_iter().filter_map(Path::parent).try_for_each(|above| {
+            let here = Path::new(".");
+            self.sync_dir(if above.as_os_str().is_empty() { here } else { above })
+        })
+    }
+
     /// A folder in one that is there: where that is gone, a disk is, and nothing may grow in its place.
     pub(crate) fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.make_dir(path, false)
@@ -96,13 +110,14 @@ impl Disk {
         builder.recursive(is_recursive);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(path)
+        self.doing(|| builder.create(path), |(), note| note(Step::Folder(path)))
     }
 
     /// A new, empty, private file.
     pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
         self.strike(Op::Create)?;
-        private().write(true).create(true).truncate(true).open(path)
+        let open = || private().write(true).create(true).truncate(true).open(path);
+        self.doing(open, |file, note| note(Step::File(path, file)))
     }
 
     pub(crate) fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -117,31 +132,47 @@ impl Disk {
             let _ = file.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default());
             return Err(e);
         }
-        file.write_all(bytes)
+        let write = || file.write_all(bytes).map(|()| file);
+        self.doing(write, |file, note| note(Step::Write(file, bytes))).map(|_| ())
     }
 
     pub(crate) fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
         self.strike(Op::Write)?;
-        file.set_len(len)
+        self.doing(|| file.set_len(len), |(), note| note(Step::SetLen(file, len)))
     }
 
     /// After an error the handle is of no more use: what was written through it may be gone, and a later sync
     /// would not say so.
     pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
         self.strike(Op::Sync)?;
-        if self.is_test_of_steps() { Ok(()) } else { file.sync_all() }
+        let sync = || if self.is_test_of_steps() { Ok(()) } else { file.sync_all() };
+        self.doing(sync, |(), note| note(Step::Sync(file)))
     }
 
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.strike(Op::Rename)?;
-        fs::rename(from, to)
+        self.doing(|| fs::rename(from, to), |(), note| note(Step::Rename(from, to)))
+    }
+
+    /// Removes a file, or a folder with all in it. What is not there is removed already.
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        let remove = || if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        let is_gone = |e: io::Error| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) };
+        self.doing(|| remove().or_else(is_gone), |(), note| note(Step::Remove(path)))
+    }
+
+    /// Removes a folder that is empty; one that is not stays.
+    pub(crate) fn remove_empty(&self, path: &Path) {
+        let _ = self.doing(|| fs::remove_dir(path), |(), note| note(Step::Remove(path)));
     }
 
     /// Makes names in a directory durable.
     pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.strike(Op::Sync)?;
         // Windows cannot open a directory as a file and does not need it: its renames are journaled.
-        if cfg!(windows) || self.is_test_of_steps() { Ok(()) } else { File::open(dir)?.sync_all() }
+        let is_idle = cfg!(windows) || self.is_test_of_steps();
+        let sync = || if is_idle { Ok(()) } else { File::open(dir)?.sync_all() };
+        self.doing(sync, |(), note| note(Step::SyncFolder(dir)))
     }
 
     /// Writes a small file so that a crash leaves the old or the new one.
@@ -152,6 +183,31 @@ impl Disk {
         self.sync(&file)?;
         self.rename(&tmp, &dir.join(name))?;
         self.sync_dir(dir)
+    }
+
+    /// Every change of the disk ends here, so that tests can note them in their order.
+    #[cfg(not(test))]
+    fn doing<T>(
+        &self,
+        act: impl FnOnce() -> io::Result<T>,
+        _: impl FnOnce(&T, &mut dyn FnMut(Step<'_>)),
+    ) -> io::Result<T> {
+        act()
+    }
+
+    #[cfg(test)]
+    fn doing<T>(
+        &self,
+        act: impl FnOnce() -> io::Result<T>,
+        tell: impl FnOnce(&T, &mut dyn FnMut(Step<'_>)),
+    ) -> io::Result<T> {
+        let Some(journal) = self.faults.as_ref().and_then(|faults| faults.journal.as_ref()) else {
+            return act();
+        };
+        let mut journal = journal.lock().unwrap();
+        let done = act()?;
+        tell(&done, &mut |step| journal.note(&step));
+        Ok(done)
     }
 
     #[cfg(test)]
@@ -199,6 +255,19 @@ pub(crate) enum Op {
     Rename,
 }
 
+/// A change that was made.
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests look at it"))]
+enum Step<'a> {
+    Folder(&'a Path),
+    File(&'a Path, &'a File),
+    Write(&'a File, &'a [u8]),
+    SetLen(&'a File, u64),
+    Sync(&'a File),
+    Rename(&'a Path, &'a Path),
+    SyncFolder(&'a Path),
+    Remove(&'a Path),
+}
+
 fn private() -> OpenOptions {
     #[cfg_attr(not(unix), expect(unused_mut, reason = "modes are of unix"))]
     let mut options = OpenOptions::new();
@@ -220,9 +289,11 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 pub(crate) mod faults {
     use std::io;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::Op;
+    use super::power::Journal;
 
     /// Fails one step, or every step from one on.
     #[derive(Debug)]
@@ -236,6 +307,8 @@ pub(crate) mod faults {
         pub(crate) only: &'static [Op],
         pub(crate) has_struck: AtomicBool,
         pub(crate) seen: AtomicU64,
+        /// Notes what changes, for a loss of power at any step.
+        pub(crate) journal: Option<Mutex<Journal>>,
     }
 
     impl Faults {
@@ -247,6 +320,7 @@ pub(crate) mod faults {
                 only: &[],
                 has_struck: AtomicBool::new(false),
                 seen: AtomicU64::new(0),
+                journal: None,
             }
         }
 

@@ -8,6 +8,9 @@ mod condition;
 mod error;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+#[cfg(unix)]
+mod power_tests;
 mod run;
 mod running;
 mod sink;

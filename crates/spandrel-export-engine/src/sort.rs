@@ -298,7 +298,7 @@ impl Scratch {
             self.disk.room()?;
             self.disk.create_dirs(&self.folder)?;
             let path = self.folder.join(format!("run-{}", NEXT.fetch_add(1, Atomic::Relaxed)));
-            let file = RunFile { path, _scratch: Arc::clone(self) };
+            let file = RunFile { path, scratch: Arc::clone(self) };
             let out = Watched { file: self.disk.create(&file.path)?, disk: self.disk.clone() };
             let mut out = BufWriter::with_capacity(256 << 10, out);
             fill(&mut out)?;
@@ -312,7 +312,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // Only succeeds when empty, which it is once every run file is gone; a foreign file keeps it.
-        let _ = std::fs::remove_dir(&self.folder);
+        self.disk.remove_empty(&self.folder);
     }
 }
 
@@ -338,12 +338,12 @@ impl io::Write for Watched {
 #[derive(Debug)]
 struct RunFile {
     path: PathBuf,
-    _scratch: Arc<Scratch>,
+    scratch: Arc<Scratch>,
 }
 
 impl Drop for RunFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let _ = self.scratch.disk.remove(&self.path);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{Checkpoint, Control, Export, ExportError, Sink, Summary};
 
 /// A clock that goes on a little whenever somebody looks, so that checkpoints are due often.
 #[derive(Debug, Default)]
-struct Stepping(AtomicU64);
+pub(super) struct Stepping(AtomicU64);
 
 impl Clock for Stepping {
     fn now(&self) -> Now {
@@ -40,10 +40,10 @@ fn faulty(dir: &Path, faults: &Arc<Faults>) -> JobsConfig {
 
 /// Real rows: sorted, so that runs go to disk, compressed, in several parts.
 #[derive(Debug)]
-struct Trades(Export);
+pub(super) struct Trades(Export);
 
 impl Trades {
-    fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path) -> Self {
         write_trades(3_000, dir, &mut |_| ()).unwrap();
         let source = spandrel_source_parquet::open(DatasetConfig::new("trades", dir)).unwrap();
         let mut output = Bytes::new(Format::Ndjson);

@@ -139,7 +139,7 @@ impl<'a> PartSink<'a> {
         let synced =
             File::open(self.dir.join(PARTS)).and_then(|log| self.disk.sync(&log)).map_err(Unsaved::unsure);
         self.sure(synced)?;
-        remove(&self.dir.join(CHECKPOINT));
+        remove(&self.disk, &self.dir.join(CHECKPOINT));
         self.disk.sync_dir(&self.dir)
     }
 
@@ -150,9 +150,9 @@ impl<'a> PartSink<'a> {
             if unsaved.is_unsure {
                 self.is_unsure = true;
                 if let Some(Open::Write { index, .. }) = self.open.take() {
-                    remove(&self.tmp(index));
+                    remove(&self.disk, &self.tmp(index));
                 }
-                remove(&self.dir.join(CHECKPOINT));
+                remove(&self.disk, &self.dir.join(CHECKPOINT));
             }
             unsaved.error
         })
@@ -210,12 +210,12 @@ impl<'a> PartSink<'a> {
             let is_part =
                 entry.file_name().to_str().is_some_and(|name| name.starts_with(&self.spec.file_stem));
             if is_part && !keep.contains(&entry.path()) {
-                remove(&entry.path());
+                remove(&self.disk, &entry.path());
             }
         }
         // Of a process that was killed: a sort removes only the runs it wrote itself.
         for name in [SCRATCH.to_owned(), format!("{CHECKPOINT}.new"), format!("{PARTS}.new")] {
-            remove(&self.dir.join(name));
+            remove(&self.disk, &self.dir.join(name));
         }
     }
 
@@ -298,7 +298,7 @@ impl Sink for PartSink<'_> {
             Some(Open::Write { index, file, hash, bytes }) if index == part.index && bytes == part.bytes => {
                 let synced = self.disk.sync(&file).map_err(Unsaved::unsure);
                 if synced.is_err() {
-                    remove(&self.tmp(index));
+                    remove(&self.disk, &self.tmp(index));
                 }
                 self.sure(synced)?;
                 self.disk.rename(&self.tmp(index), &self.path(index))?;
@@ -359,7 +359,7 @@ impl Sink for PartSink<'_> {
         self.open = None;
         self.last = None;
         self.done.clear();
-        remove(&self.dir.join(CHECKPOINT));
+        remove(&self.disk, &self.dir.join(CHECKPOINT));
         self.rewrite_log()?;
         self.sweep();
         (self.tell)(Event::Voided);

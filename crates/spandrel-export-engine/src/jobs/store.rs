@@ -41,7 +41,9 @@ impl Store {
     /// Opens the directory and reads its records; what belongs to none is deleted.
     pub(crate) fn open(state_dir: &Path, disk: Disk) -> Result<(Self, Vec<Record>), JobsError> {
         let jobs = state_dir.join("jobs");
-        disk.create_dirs(&jobs).map_err(JobsError::storage)?;
+        disk.create_dirs_durably(&jobs).map_err(JobsError::storage)?;
+        // Whoever started the process may have made the folder, and the one above may be closed to us.
+        let _ = state_dir.parent().filter(|above| above.is_dir()).map(|above| disk.sync_dir(above));
         let lock = disk.create(&state_dir.join("lock")).map_err(JobsError::storage)?;
         lock.try_lock().map_err(|_| JobsError::Locked)?;
         // One made by an older version, or by hand.
@@ -53,7 +55,7 @@ impl Store {
             let id = entry.file_name().to_str().and_then(|name| name.parse::<DownloadId>().ok());
             let Some(id) = id else {
                 if entry.file_name().to_string_lossy().starts_with(PROBE) {
-                    remove(&entry.path());
+                    remove(&store.disk, &entry.path());
                     continue;
                 }
                 // Only what has a name of ours is ours to delete: somebody may have chosen a folder in use.
@@ -63,10 +65,10 @@ impl Store {
             match store.read(id) {
                 Ok(Some(record)) => {
                     // Of a process that ended while it wrote the next one.
-                    remove(&entry.path().join(format!("{RECORD}.new")));
+                    remove(&store.disk, &entry.path().join(format!("{RECORD}.new")));
                     records.push(record);
                 }
-                Ok(None) => remove(&entry.path()),
+                Ok(None) => remove(&store.disk, &entry.path()),
                 // Damage is for people to look at, never silently deleted.
                 Err(e) => tracing::error!(job = %id, error = %e, "a job record is damaged; it is left alone"),
             }
@@ -77,7 +79,7 @@ impl Store {
     /// Whether a small file can be written: how a disk that failed is found to be well again.
     pub(crate) fn probe(&self) -> io::Result<()> {
         self.disk.write_atomic(&self.jobs, PROBE, b"")?;
-        fs::remove_file(self.jobs.join(PROBE))
+        self.disk.remove(&self.jobs.join(PROBE))
     }
 
     /// Lets another process have the directory; nothing may be written any more.
@@ -111,11 +113,11 @@ impl Store {
         let _guard = self.guard(id);
         let dir = self.dir(id);
         if !dir.join(RECORD).exists() {
-            return remove(&dir); // forgotten while its run was stopping
+            return remove(&self.disk, &dir); // forgotten while its run was stopping
         }
         for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
             if entry.file_name() != RECORD {
-                remove(&entry.path());
+                remove(&self.disk, &entry.path());
             }
         }
     }
@@ -125,9 +127,9 @@ impl Store {
         let _guard = self.guard(id);
         let dir = self.dir(id);
         if dir.exists() {
-            remove(&dir.join(RECORD));
+            remove(&self.disk, &dir.join(RECORD));
             let _ = self.disk.sync_dir(&dir);
-            remove(&dir);
+            remove(&self.disk, &dir);
         }
     }
 
@@ -187,9 +189,8 @@ pub(crate) fn read_checkpoint(dir: &Path) -> Option<crate::Checkpoint> {
 }
 
 /// Removes a file or folder; what cannot be removed is said, and tried again at the next start.
-pub(crate) fn remove(path: &Path) {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    if let Err(e) = removed.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }) {
+pub(crate) fn remove(disk: &Disk, path: &Path) {
+    if let Err(e) = disk.remove(path) {
         tracing::warn!(error = %e, name = ?path.file_name(), "a leftover could not be removed");
     }
 }
