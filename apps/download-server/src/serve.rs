@@ -222,7 +222,7 @@ async fn run(
         tokio::select! {
             served = &mut serving => served.map_err(|e| e.to_string())?,
             () = &mut gone => {
-                tracing::info!("the parent process is gone, or its session is over");
+                tracing::info!("the parent process is gone");
                 break;
             }
             () = stop(&mut terminate, &mut interrupt) => break,

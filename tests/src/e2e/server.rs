@@ -69,6 +69,7 @@ pub(crate) struct Server {
     folder: TempDir,
     child: Child,
     address: SocketAddr,
+    tcp: Option<SocketAddr>,
     log: Arc<Mutex<String>>,
     /// From the start of the process until it could be asked.
     pub(crate) started_in: Duration,
@@ -88,8 +89,8 @@ impl Server {
         }
         std::fs::write(folder.path().join("config.json"), base.to_string()).expect("the configuration");
         let log = Arc::default();
-        let (child, address, started_in) = launch(folder.path(), "127.0.0.1:0", &log);
-        Self { folder, child, address, log, started_in }
+        let (child, address, tcp, started_in) = launch(folder.path(), "127.0.0.1:0", &log);
+        Self { folder, child, address, tcp, log, started_in }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -114,6 +115,11 @@ impl Server {
 
     pub(crate) fn http(&self) -> Http {
         Http::new(self.address)
+    }
+
+    /// Where it takes length-prefixed frames, if it was told to.
+    pub(crate) fn tcp(&self) -> SocketAddr {
+        self.tcp.expect("tcpListen is configured")
     }
 
     pub(crate) async fn ws(&self) -> Ws {
@@ -157,7 +163,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         assert!(self.child.try_wait().is_ok_and(|status| status.is_some()), "it ended before");
         let at = self.address.to_string();
-        (self.child, self.address, self.started_in) = launch(self.folder.path(), &at, &self.log);
+        (self.child, self.address, self.tcp, self.started_in) = launch(self.folder.path(), &at, &self.log);
     }
 
     pub(crate) fn log(&self) -> String {
@@ -208,7 +214,11 @@ impl Drop for Server {
 }
 
 /// Starts the binary and reads its standard output until it says where it serves.
-fn launch(folder: &Path, listen: &str, log: &Arc<Mutex<String>>) -> (Child, SocketAddr, Duration) {
+fn launch(
+    folder: &Path,
+    listen: &str,
+    log: &Arc<Mutex<String>>,
+) -> (Child, SocketAddr, Option<SocketAddr>, Duration) {
     let began = Instant::now();
     let mut command = Command::new(binary());
     command.args(["serve", "--config", "config.json", "--listen", listen]).current_dir(folder);
@@ -216,15 +226,19 @@ fn launch(folder: &Path, listen: &str, log: &Arc<Mutex<String>>) -> (Child, Sock
     let mut child = piped.stdin(Stdio::null()).spawn().expect("the server starts");
     collect(child.stderr.take().expect("piped"), Arc::clone(log));
     let mut out = BufReader::new(child.stdout.take().expect("piped"));
-    let mut line = String::new();
-    out.read_line(&mut line).expect("its output");
-    let address = line.split("://").nth(1).and_then(|rest| rest.trim().trim_end_matches('/').parse().ok());
-    let Some(address) = address else {
+    let mut said = String::new();
+    // The last line comes once everything listens.
+    while !said.contains("Stop with") && out.read_line(&mut said).is_ok_and(|read| read > 0) {}
+    let after = |name: &str| {
+        let rest = said.split(name).nth(1)?.split("://").nth(1)?;
+        rest.lines().next()?.trim_end_matches('/').parse().ok()
+    };
+    let Some(address) = after("Serving") else {
         let _ = child.kill();
         let status = child.wait();
-        panic!("the server ended before it served: {status:?}, {line:?}\n{}", log.lock().expect("the log"));
+        panic!("the server ended before it served: {status:?}, {said:?}\n{}", log.lock().expect("the log"));
     };
-    (child, address, began.elapsed())
+    (child, address, after("Also"), began.elapsed())
 }
 
 fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
