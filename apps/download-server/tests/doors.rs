@@ -224,7 +224,10 @@ async fn a_node_parent_talks_over_its_channel_and_its_end_ends_the_server() {
     let address = at.rsplit_once("http://").unwrap().1.trim().trim_end_matches('/').to_owned();
     let path = url.strip_prefix(&format!("http://{address}")).unwrap_or(&url);
     let file = get(&address, path, "none").await;
-    assert!(file.starts_with("HTTP/1.1 200") && file.ends_with("time\r\n2024-03-01T00:00:00.000Z\r\n"), "{file}");
+    assert!(
+        file.starts_with("HTTP/1.1 200") && file.ends_with("time\r\n2024-03-01T00:00:00.000Z\r\n"),
+        "{file}"
+    );
     server.raw("disconnect\n");
     let end = server.message(|m| m["key"] == "exit");
     assert_eq!((&end["code"], &end["signal"]), (&json!(0), &Value::Null));
