@@ -43,7 +43,7 @@ macro_rules! for_each_target {
             json_stream => spandrel_wire::fuzz::fuzz_json_stream,
             message => spandrel_download_protocol::fuzz::fuzz_message,
             node_lines => spandrel_transport_ipc::fuzz::fuzz_node_lines,
-            pair => spandrel_download::fuzz::fuzz_pair,
+            pair => spandrel_download_protocol::fuzz::fuzz_pair,
             pem => spandrel_transport::fuzz::fuzz_pem,
             replay => spandrel_session::fuzz::fuzz_replay,
             request => spandrel_download_protocol::fuzz::fuzz_request,

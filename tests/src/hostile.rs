@@ -38,12 +38,6 @@ struct Victim {
     cases: usize,
 }
 
-/// A port that was free a moment ago, for a listener that cannot tell which it took.
-pub(crate) async fn free_port() -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("it is bound").port()
-}
-
 impl Victim {
     async fn new(more: Value) -> Self {
         // The good client asks after every case: the rule against floods would hit it.

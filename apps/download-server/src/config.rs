@@ -9,6 +9,7 @@ use spandrel_source_parquet::{DatasetConfig, FileFormat};
 
 mod auth;
 mod limits;
+mod written;
 
 use auth::Auth;
 use limits::{Csv, Heartbeat, Limits, Retention};
@@ -222,7 +223,7 @@ impl Config {
 
     fn parse(text: &str, is_toml: bool) -> Result<Self, String> {
         let config: Self = if is_toml {
-            toml::from_str(text).map_err(|e| e.to_string())?
+            toml::from_str(text).map_err(|e| without_its_line(&e, text))?
         } else {
             serde_json::from_str(text).map_err(|e| e.to_string())?
         };
@@ -235,9 +236,72 @@ impl Config {
     }
 }
 
+/// What is wrong, and in which line; not the line itself, which is in the whole text of the error: secrets stand in lines,
+/// and errors in logs.
+fn without_its_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map(|before| format!(" in line {}", before.matches('\n').count() + 1));
+    format!("{}{}", error.message(), line.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever is wrong around a secret, and wherever it was put, no error shows it.
+    #[test]
+    fn secrets_are_in_no_error() {
+        for (name, auth) in [
+            ("secret as key", r#"{ "keys": ["HUSHHUSH"] }"#),
+            ("secret as keys", r#"{ "keys": "HUSHHUSH" }"#),
+            ("secret by id", r#"{ "keys": { "k1": "HUSHHUSH" } }"#),
+            ("misspelt", r#"{ "keys": [{ "id": "k1", "secret": "HUSHHUSH", "principle": "op" }] }"#),
+            ("as id", r#"{ "keys": [{ "id": "HUSH HUSH", "secret": "a", "principal": "op" }] }"#),
+            ("a number", r#"{ "keys": [{ "id": "k1", "secret": 4884, "principal": "op" }] }"#),
+            (
+                "as time",
+                r#"{ "keys": [{ "id": "k", "secret": "a", "principal": "p", "notAfter": "HUSH" }] }"#,
+            ),
+            ("token", r#"{ "bearerTokens": ["HUSHHUSH"] }"#),
+            ("tokens", r#"{ "bearerTokens": "HUSHHUSH" }"#),
+            ("token as name", r#"{ "bearerTokens": [{ "HUSHHUSH": "op" }] }"#),
+            ("token by name", r#"{ "bearerTokens": { "HUSHHUSH": "op" } }"#),
+            ("token alone", r#""HUSHHUSH""#),
+            ("name in auth", r#"{ "HUSHHUSH": "op" }"#),
+            ("mode", r#"{ "mode": "HUSHHUSH" }"#),
+            ("window", r#"{ "windowMs": "HUSHHUSH" }"#),
+        ] {
+            let json = format!(r#"{{ "datasets": [], "auth": {auth} }}"#);
+            let toml = toml::to_string(&serde_json::from_str::<serde_json::Value>(&json).unwrap()).unwrap();
+            for (text, is_toml) in [(json, false), (toml, true)] {
+                let error = Config::parse(&text, is_toml).unwrap_err();
+                assert!(!error.contains("HUSH") && !error.contains("4884"), "{name}: {error}");
+                assert!(error.starts_with("auth") && error.contains("line "), "{name}: {error}");
+            }
+        }
+    }
+
+    /// What is no TOML or JSON at all is told by its line.
+    #[test]
+    fn secrets_are_in_no_error_of_the_syntax() {
+        for (name, auth) in [
+            ("open quote", r#"keys = [{ id = "k1", secret = "HUSHHUSH }]"#),
+            ("no quotes", "bearerTokens = [{ token = HUSHHUSH }]"),
+            ("half", r#"keys = [{ secret = "HUSHHUSH""#),
+            ("twice", "mode = \"none\"\nmode = \"HUSHHUSH\""),
+            ("escape", r#"keys = [{ secret = "HUSH\HUSH" }]"#),
+            ("no key", r#""HUSHHUSH""#),
+        ] {
+            let error = Config::parse(&format!("datasets = []\n[auth]\n{auth}\n"), true).unwrap_err();
+            assert!(!error.contains("HUSH"), "{name}: {error}");
+            assert!(error.contains(" in line "), "{name}: {error}");
+        }
+        for auth in [r#"{ "secret": "HUSHHUSH }"#, r#"{ "token": HUSHHUSH }"#, r#"{ "token": "HUSH\HUSH" }"#]
+        {
+            let error = Config::parse(&format!("{{ \"datasets\": [],\n\"auth\": {auth}"), false).unwrap_err();
+            assert!(!error.contains("HUSH") && error.contains("line 2"), "{error}");
+        }
+    }
 
     #[test]
     fn json_and_toml_say_the_same() {
@@ -266,7 +330,6 @@ mod tests {
             ("type", r#"{ "datasets": [], "limits": { "maxActive": "2" } }"#, "expected usize"),
             ("ipc", r#"{ "datasets": [], "ipc": "pipe" }"#, "ipc is \"pipe\""),
             ("ipc path", r#"{ "datasets": [], "ipc": "unix:" }"#, "unix:PATH"),
-            ("auth", r#"{ "datasets": [], "auth": { "mode": "required" } }"#, "auth.mode"),
             ("half a certificate", r#"{ "datasets": [], "tls": { "cert": "a.pem" } }"#, "tls is either"),
             ("no certificate", r#"{ "datasets": [], "tls": {} }"#, "tls is either"),
             (
@@ -287,7 +350,7 @@ mod tests {
                 r#"{ "datasets": [{ "name": "a", "path": "b", "columns": [{ "name": "c", "type": "int", "precison": 1 }] }] }"#,
                 "precison",
             ),
-            ("auth mode", r#"{ "datasets": [], "auth": { "mode": "maybe" } }"#, "maybe"),
+            ("auth mode", r#"{ "datasets": [], "auth": { "mode": "maybe" } }"#, "auth.mode"),
         ] {
             let error = Config::parse(text, false).unwrap_err();
             assert!(error.contains(want), "{name}: {error}");
@@ -358,6 +421,22 @@ mod tests {
             .collect();
         Config::parse(&open, true).unwrap();
         Config::parse(documented()[1], true).unwrap();
+    }
+
+    /// Message connections come through the same door as requests.
+    #[test]
+    fn more_connections_make_the_door_wider() {
+        for (limits, want) in [
+            (r"{}", 12_000),
+            (r#"{ "maxConnections": 5 }"#, 12_000),
+            (r#"{ "maxConnections": 50000 }"#, 52_000),
+            (r#"{ "maxConnections": 50000, "maxHttpConnections": 7 }"#, 7),
+        ] {
+            let text = format!(r#"{{ "datasets": [], "limits": {limits} }}"#);
+            let mut service = ServiceConfig::new("x");
+            Config::parse(&text, false).unwrap().bound(&mut service);
+            assert_eq!(service.limits.http_connections_max, want, "{limits}");
+        }
     }
 
     #[test]

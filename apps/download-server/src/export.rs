@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use spandrel_download_protocol::{
-    Codec, Defaults, DownloadRequest, Format, Lookup, Resolved, Schema, SortOrder, Timestamp,
+    Codec, Defaults, DownloadRequest, Format, Lookup, RequestSort, Resolved, Schema, Timestamp,
     parse_filter_text,
 };
 use spandrel_export::Source;
 use spandrel_export_engine::{Checkpoint, Control, Export, Part, Sink};
 use spandrel_source_parquet::DatasetConfig;
+
+use crate::words::{FormatName, delimiter};
 
 /// Exit code for a request that does not fit the data.
 const USAGE: u8 = 2;
@@ -52,8 +54,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     columns: Vec<String>,
     /// Leading sort keys, for example price:desc,id; may be repeated. Time order follows.
-    #[arg(long, value_name = "COLUMN[:asc|desc],…", value_delimiter = ',', value_parser = sort_key)]
-    sort: Vec<(String, SortOrder)>,
+    #[arg(long, value_name = "COLUMN[:asc|desc],…", value_delimiter = ',')]
+    sort: Vec<RequestSort>,
     /// Most rows, counted after sorting.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -61,8 +63,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "±hh:mm", allow_hyphen_values = true)]
     time_zone: Option<String>,
     /// CSV delimiter: , ; | or tab.
-    #[arg(long, value_name = "C")]
-    delimiter: Option<String>,
+    #[arg(long, value_name = "C", value_parser = delimiter)]
+    delimiter: Option<char>,
     /// CSV without a row of names.
     #[arg(long)]
     no_header: bool,
@@ -83,28 +85,8 @@ pub(crate) struct ExportArgs {
     quiet: bool,
 }
 
-/// Output formats by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FormatName {
-    /// RFC 4180.
-    Csv,
-    /// One array of objects.
-    Json,
-    /// One object a line.
-    Ndjson,
-}
-
 fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|e| e.to_string())
-}
-
-fn sort_key(text: &str) -> Result<(String, SortOrder), String> {
-    match text.rsplit_once(':') {
-        Some((name, "asc")) => Ok((name.to_owned(), SortOrder::Asc)),
-        Some((name, "desc")) => Ok((name.to_owned(), SortOrder::Desc)),
-        Some((_, other)) => Err(format!("expected asc or desc after the colon, got {other:?}")),
-        None => Ok((text.to_owned(), SortOrder::Asc)),
-    }
 }
 
 /// Runs the command.
@@ -193,9 +175,7 @@ fn request(args: &ExportArgs, source: &dyn Source) -> Result<Resolved, Failure> 
     if !args.columns.is_empty() {
         request = request.columns(args.columns.iter().map(String::as_str));
     }
-    for (column, order) in &args.sort {
-        request = request.sort(column.as_str(), *order);
-    }
+    request.search_params.sort.clone_from(&args.sort);
     if let Some(limit) = args.limit {
         request = request.limit(limit);
     }
@@ -210,20 +190,12 @@ fn request(args: &ExportArgs, source: &dyn Source) -> Result<Resolved, Failure> 
     request.options.csv.header = args.no_header.then_some(false);
     request.options.csv.bom = args.bom.then_some(true);
     request.options.csv.formula_guard = args.formula_guard.then_some(true);
-    request.options.csv.delimiter = args.delimiter.as_deref().map(delimiter).transpose()?;
+    request.options.csv.delimiter = args.delimiter;
     let find = |_: Option<&str>| Lookup::Found { name: "data".into(), schema: Arc::<Schema>::clone(&schema) };
     let mut resolved = request.resolve(&find, &Defaults::default()).map_err(|e| usage(e.message))?;
     // One file, whatever its length: the protocol's part limit is the server's.
     resolved.output.rows_per_part = None;
     Ok(resolved)
-}
-
-fn delimiter(text: &str) -> Result<char, Failure> {
-    match text {
-        "," | ";" | "|" => Ok(text.chars().next().unwrap_or(',')),
-        "tab" | "\t" | "\\t" => Ok('\t'),
-        other => Err(usage(format!("--delimiter: expected , ; | or tab, got {other:?}"))),
-    }
 }
 
 /// Format and compression from the file's ending, or from `--format`.
@@ -235,9 +207,7 @@ fn kind_of(args: &ExportArgs) -> Result<(Format, Option<Codec>), Failure> {
         _ => (name.as_str(), None),
     };
     let format = match args.format {
-        Some(FormatName::Csv) => Format::Csv,
-        Some(FormatName::Json) => Format::Json,
-        Some(FormatName::Ndjson) => Format::Ndjson,
+        Some(name) => name.into(),
         None if stem.ends_with(".csv") => Format::Csv,
         None if stem.ends_with(".json") => Format::Json,
         None if stem.ends_with(".ndjson") || stem.ends_with(".jsonl") => Format::Ndjson,

@@ -10,12 +10,13 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
-use spandrel_download_client::{Client, GetError, GetOptions, GetReport, Wanted, filters_from_text, get};
-use spandrel_download_protocol::{
-    Codec, DownloadId, DownloadRequest, Format, SortOrder, Timestamp, UtcOffset,
+use clap::Args;
+use spandrel_download_client::{
+    Client, GetError, GetOptions, GetReport, Wanted, filters_from_text, get, printable,
 };
+use spandrel_download_protocol::{Codec, DownloadId, DownloadRequest, RequestSort, Timestamp, UtcOffset};
 
+use crate::words::{FormatName, delimiter};
 use show::Show;
 
 /// Exports rows of a time range from a server to files here.
@@ -62,14 +63,14 @@ pub(crate) struct GetArgs {
     #[arg(long, value_delimiter = ',')]
     columns: Option<Vec<String>>,
     /// Sort keys, like price:desc,id
-    #[arg(long, value_delimiter = ',', value_parser = sort_key)]
-    sort: Vec<(String, SortOrder)>,
+    #[arg(long, value_delimiter = ',')]
+    sort: Vec<RequestSort>,
     /// Most rows
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// File format
-    #[arg(long, value_enum, default_value_t = FormatArg::Csv)]
-    format: FormatArg,
+    #[arg(long, value_enum, default_value_t = FormatName::Csv)]
+    format: FormatName,
     /// Compress with gzip
     #[arg(long, conflicts_with = "zstd")]
     gzip: bool,
@@ -117,33 +118,6 @@ pub(crate) struct GetArgs {
     quiet: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FormatArg {
-    Csv,
-    Json,
-    Ndjson,
-}
-
-fn sort_key(text: &str) -> Result<(String, SortOrder), String> {
-    let (field, order) = match text.rsplit_once(':') {
-        Some((field, "desc")) => (field, SortOrder::Desc),
-        Some((field, "asc")) => (field, SortOrder::Asc),
-        Some((_, other)) => return Err(format!("expected field:asc or field:desc, got {other:?}")),
-        None => (text, SortOrder::Asc),
-    };
-    if field.is_empty() { Err("expected a column name".to_owned()) } else { Ok((field.to_owned(), order)) }
-}
-
-fn delimiter(text: &str) -> Result<char, String> {
-    match text {
-        "," => Ok(','),
-        ";" => Ok(';'),
-        "|" => Ok('|'),
-        "\t" | "\\t" | "tab" => Ok('\t'),
-        _ => Err("expected , ; | or tab".to_owned()),
-    }
-}
-
 /// Runs the command; says on stderr what went wrong, and on stdout which files there are.
 pub(crate) async fn run(args: GetArgs) -> ExitCode {
     match try_run(&args).await {
@@ -163,11 +137,6 @@ pub(crate) async fn run(args: GetArgs) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
-}
-
-/// A server's words go to a terminal, which would obey what it took for a command.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 async fn try_run(args: &GetArgs) -> Result<GetReport, GetError> {
@@ -191,18 +160,11 @@ async fn request(args: &GetArgs, client: &Client) -> Result<DownloadRequest, Get
     let (Some(from), Some(to)) = (args.from, args.to) else {
         return Err(GetError::Usage("--from and --to are needed".to_owned()));
     };
-    let format = match args.format {
-        FormatArg::Csv => Format::Csv,
-        FormatArg::Json => Format::Json,
-        FormatArg::Ndjson => Format::Ndjson,
-    };
-    let mut request = DownloadRequest::new(from, to, format);
+    let mut request = DownloadRequest::new(from, to, args.format.into());
     request.search_params.dataset.clone_from(&args.dataset);
     request.search_params.columns.clone_from(&args.columns);
     request.search_params.limit = args.limit;
-    for (field, order) in &args.sort {
-        request = request.sort(field, *order);
-    }
+    request.search_params.sort.clone_from(&args.sort);
     if args.gzip || args.zstd {
         request = request.compress(if args.gzip { Codec::Gzip } else { Codec::Zstd });
     }
@@ -234,17 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_words_command_no_terminal() {
-        assert_eq!(printable("no \u{1b}]0;title\u{7}\u{9b}2J rows"), "no  ]0;title  2J rows");
-    }
-
-    #[test]
     fn command_lines_are_read_or_refused() {
         let range = "http://x --from 2024-03-01T00:00:00Z --to 2024-03-02T00:00:00Z";
         let args =
             parse(&format!("{range} --columns a,b --sort price:desc,id --time-zone -03:30 -o out/")).unwrap();
         assert_eq!(args.columns, Some(vec!["a".to_owned(), "b".to_owned()]));
-        assert_eq!(args.sort, [("price".to_owned(), SortOrder::Desc), ("id".to_owned(), SortOrder::Asc)]);
+        assert_eq!(args.sort, ["price:desc".parse().unwrap(), "id".parse().unwrap()]);
         assert_eq!(args.time_zone, Some(UtcOffset::Minutes(-210)));
         for good in [
             "http://x --attach dl_AAAAAAAAAAAAAAAAAAAAAA",

@@ -11,6 +11,7 @@ mod get;
 mod memory;
 mod sample;
 mod serve;
+mod words;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

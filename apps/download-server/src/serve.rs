@@ -10,7 +10,7 @@ use clap::Args;
 use spandrel_download_service::spandrel_transport::{TlsError, TlsServer};
 use spandrel_download_service::{Authenticator as _, Dataset, Keyring, Service, ServiceConfig};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
 use crate::memory::Watched;
@@ -90,8 +90,35 @@ impl From<String> for Stop {
     }
 }
 
+/// Signals that are heard from the first moment on: one that comes while the server still starts counts as well.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        let hear = |kind| signal(kind).map_err(|e| format!("signals: {e}"));
+        Ok(Self {
+            terminate: hear(SignalKind::terminate())?,
+            interrupt: hear(SignalKind::interrupt())?,
+            hangup: hear(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Waits until the process is told to stop. Cancel safe.
+async fn stop(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
 /// Serves until a signal comes.
 pub(crate) async fn serve(args: ServeArgs, watched: &Watched) -> Result<ExitCode, Stop> {
+    let signals = Signals::new()?;
     let config = match (&args.config, &args.data) {
         (Some(path), _) => Config::read(path).map_err(Stop::Configuration)?,
         (None, Some(data)) => Config::of_data(data)?,
@@ -101,6 +128,7 @@ pub(crate) async fn serve(args: ServeArgs, watched: &Watched) -> Result<ExitCode
             ));
         }
     };
+    config.auth.admits_somebody().map_err(Stop::Configuration)?;
     let mut config = config;
     if let (Some(_), Some(data)) = (&args.config, &args.data) {
         config.datasets = Config::of_data(data)?.datasets;
@@ -109,11 +137,12 @@ pub(crate) async fn serve(args: ServeArgs, watched: &Watched) -> Result<ExitCode
     config.state_dir = args.state_dir.unwrap_or(config.state_dir);
     config.public_base_url = args.public_base_url.or(config.public_base_url);
     doors::warn_of_readable_secrets(&config, args.config.as_ref());
-    Ok(run(config, args.config, watched, "Serving").await?)
+    Ok(run(config, args.config, watched, signals, "Serving").await?)
 }
 
 /// Serves the bundled data set.
 pub(crate) async fn demo(args: DemoArgs, watched: &Watched) -> Result<ExitCode, Stop> {
+    let signals = Signals::new()?;
     let temporary = std::env::temp_dir().join(format!("spandrel-demo-{}", std::process::id()));
     let state_dir = args.state_dir.clone().unwrap_or_else(|| temporary.clone());
     let failed = |e: std::io::Error| format!("{}: {e}", state_dir.display());
@@ -123,7 +152,7 @@ pub(crate) async fn demo(args: DemoArgs, watched: &Watched) -> Result<ExitCode, 
     let mut config = Config::of_data(&data)?;
     config.listen = args.listen;
     config.state_dir = state_dir;
-    let ended = run(config, None, watched, "Flights from New York, 2013:").await;
+    let ended = run(config, None, watched, signals, "Flights from New York, 2013:").await;
     if args.state_dir.is_none() {
         let _ = std::fs::remove_dir_all(&temporary);
     }
@@ -146,8 +175,10 @@ async fn run(
     config: Config,
     path: Option<PathBuf>,
     watched: &Watched,
+    signals: Signals,
     greeting: &str,
 ) -> Result<ExitCode, String> {
+    let Signals { mut terminate, mut interrupt, hangup } = signals;
     let failed = |e: std::io::Error| format!("listen {}: {e}", config.listen);
     let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -155,11 +186,18 @@ async fn run(
     let tls = doors::tls(&config)?;
     let ring = Arc::new(config.auth.keyring()?);
     let config = Arc::new(config);
-    let opened = {
+    let opening = {
         let (config, ring, tls) = (Arc::clone(&config), Arc::clone(&ring), tls.clone());
-        tokio::task::spawn_blocking(move || open(&config, address, ring, tls)).await
+        tokio::task::spawn_blocking(move || open(&config, address, ring, tls))
     };
-    let service = opened.map_err(|e| e.to_string())??;
+    let service = tokio::select! {
+        opened = opening => opened.map_err(|e| e.to_string())??,
+        // Large data sets take their time. Jobs are durable at every moment of it.
+        () = stop(&mut terminate, &mut interrupt) => {
+            tracing::info!("stopped before the data sets were open");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let _ = watched.set(service.clone());
     let tcp = doors::tcp(&config, &service, tls.clone()).await?;
     let parent = doors::parent(&config, &service).await?;
@@ -171,10 +209,8 @@ async fn run(
     }
     text.push_str("Stop with Ctrl-C.\n");
     announce(&text, parent.owns_stdout());
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(|e| e.to_string())?;
     let reload = Reload { path, ring, tls, service: service.clone() };
+    tokio::spawn(reload.at_each(hangup));
     if let Some(tcp) = tcp {
         let service = service.clone();
         tokio::spawn(async move { service.serve_links(tcp).await });
@@ -186,15 +222,10 @@ async fn run(
         tokio::select! {
             served = &mut serving => served.map_err(|e| e.to_string())?,
             () = &mut gone => {
-                tracing::info!("the parent process is gone, or its session is over");
+                tracing::info!("the parent process is gone");
                 break;
             }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                let reload = reload.clone();
-                tokio::task::spawn_blocking(move || reload.run());
-            }
+            () = stop(&mut terminate, &mut interrupt) => break,
         }
     }
     tracing::info!("stopping");
@@ -206,8 +237,7 @@ async fn run(
             }
             Ok(ExitCode::SUCCESS)
         }
-        _ = terminate.recv() => Ok(ExitCode::from(130)),
-        _ = interrupt.recv() => Ok(ExitCode::from(130)),
+        () = stop(&mut terminate, &mut interrupt) => Ok(ExitCode::from(130)),
     }
 }
 
@@ -221,6 +251,17 @@ struct Reload {
 }
 
 impl Reload {
+    /// One after another: were two to run at once, the one that read first could come last, and bring back what the
+    /// other took away. Signals that come meanwhile make one more.
+    async fn at_each(self, mut hangup: Signal) {
+        while hangup.recv().await.is_some() {
+            let reload = self.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || reload.run()).await {
+                tracing::error!(%error, "a reload broke off");
+            }
+        }
+    }
+
     /// Blocking. What cannot be read stays as it was.
     fn run(&self) {
         if let Some(path) = &self.path {
@@ -228,7 +269,11 @@ impl Reload {
                 if config.auth.is_required() == self.ring.is_open() {
                     tracing::warn!("auth.mode changes only with a new start");
                 }
-                config.auth.replace(&self.ring)
+                config.auth.replace(&self.ring)?;
+                if !self.ring.is_open() && !config.auth.has_secrets() {
+                    tracing::warn!("there are neither keys nor tokens any more: nobody can come in");
+                }
+                Ok(())
             });
             match replaced {
                 Ok(()) => {

@@ -40,11 +40,19 @@ fn write_config(dir: &Path, more: &Value) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
+fn write_data_and_config(dir: &Path, more: &Value) {
+    std::fs::write(dir.join("logs.csv"), "time\r\n2024-03-01T00:00:00Z\r\n").unwrap();
+    write_config(dir, more);
+}
+
 impl Running {
     fn start(more: &Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("logs.csv"), "time\r\n2024-03-01T00:00:00Z\r\n").unwrap();
-        write_config(dir.path(), more);
+        write_data_and_config(dir.path(), more);
+        Self::start_in(dir)
+    }
+
+    fn start_in(dir: tempfile::TempDir) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_download-server"));
         for name in ["LISTEN", "STATE_DIR", "CONFIG", "DATA", "PUBLIC_BASE_URL"] {
             program.env_remove(format!("SPANDREL_{name}"));
@@ -257,13 +265,25 @@ fn a_parent_is_told_when_the_server_is_stopped() {
     assert_eq!(server.wait().code(), Some(0), "though stdin is open still");
 }
 
-#[test]
-fn a_parent_that_is_silent_counts_as_gone() {
-    let heartbeat = json!({ "intervalMs": 150, "timeoutMs": 50 });
-    let mut server = Running::start(&json!({ "ipc": "stdio", "heartbeat": heartbeat }));
-    let ping = server.message(|m| m["value"]["data"]["kind"] == "ping");
-    assert_eq!(ping["key"], "connection:health");
-    assert_eq!(server.wait().code(), Some(0));
+/// Its session ends, by silence or by nonsense; the server ends with its stream only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clumsy_parent_takes_nobody_along() {
+    let silent = json!({ "heartbeat": { "intervalMs": 150, "timeoutMs": 50 } });
+    for (name, more, said) in [("silent", silent, String::new()), ("nonsense", json!({}), "?\n".repeat(11))] {
+        let mut config = json!({ "ipc": "stdio" });
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut server = Running::start(&config);
+        let line = server.logged(&["Serving http://"]);
+        let address = line.trim().rsplit_once("http://").unwrap().1.trim_end_matches('/').to_owned();
+        server.stdin.as_mut().unwrap().write_all(said.as_bytes()).unwrap();
+        server.logged(&["WARN", "session of the parent process is over"]);
+        assert!(get(&address, "/v1/datasets", "none").await.starts_with("HTTP/1.1 200"), "{name}");
+        server.stdin.as_mut().unwrap().write_all(&[b'x'; 300_000]).unwrap();
+        assert!(get(&address, "/v1/datasets", "none").await.starts_with("HTTP/1.1 200"), "{name}");
+        server.stdin = None;
+        server.logged(&["the parent process is gone"]);
+        assert_eq!(server.wait().code(), Some(0), "{name}");
+    }
 }
 
 #[test]
@@ -306,8 +326,82 @@ async fn a_hangup_takes_keys_and_tokens_over() {
     server.logged(&["keys and tokens are taken over"]);
     assert!(get(&address, "/v1/datasets", "new-token").await.starts_with("HTTP/1.1 200"));
     assert!(get(&address, "/v1/datasets", "old-token").await.starts_with("HTTP/1.1 401"));
+    write_config(server.dir.path(), &json!({ "auth": { "mode": "required" } }));
+    server.signal("HUP");
+    server.logged(&["WARN", "nobody can come in"]);
+    server.logged(&["keys and tokens are taken over"]);
+    assert!(
+        get(&address, "/v1/datasets", "new-token").await.starts_with("HTTP/1.1 401"),
+        "the last one, too"
+    );
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_server_nobody_could_come_into_does_not_start() {
+    let mut server = Running::start(&json!({ "auth": { "mode": "required" } }));
+    server.logged(&["auth.mode", "nobody could come in"]);
+    assert_eq!(server.wait().code(), Some(2));
+}
+
+/// A pipe in place of the configuration, so that reading it takes until the test has written it. Opening it for that
+/// waits until somebody reads.
+fn slow_config(dir: &Path) -> impl FnOnce() -> std::fs::File + use<> {
+    let (path, new) = (dir.join("config.json"), dir.join("pipe"));
+    assert!(Command::new("mkfifo").arg(&new).status().unwrap().success());
+    std::fs::rename(new, &path).unwrap();
+    move || std::fs::OpenOptions::new().write(true).open(path).unwrap()
+}
+
+/// Of two hangups the second one's reading counts, however long the first one's takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn hangups_are_obeyed_one_after_another() {
+    let auth = |token: &str| json!({ "auth": { "mode": "required", "bearerTokens": [{ "token": token, "principal": "p" }] } });
+    let mut server = Running::start(&auth("old-token"));
+    let line = server.line();
+    let address = line.trim().rsplit_once("http://").unwrap().1.trim_end_matches('/').to_owned();
+    let path = server.dir.path().join("config.json");
+    let old = std::fs::read(&path).unwrap();
+    let open = slow_config(server.dir.path());
+    server.signal("HUP");
+    let mut first = open();
+    std::fs::remove_file(&path).unwrap();
+    write_config(server.dir.path(), &auth("new-token"));
+    server.signal("HUP");
+    // Nothing to wait for: what must not happen here is a second one beside the first.
+    while let Ok(line) = server.log.recv_timeout(Duration::from_millis(500)) {
+        assert!(!line.contains("taken over"), "the first is not done yet");
+    }
+    first.write_all(&old).unwrap();
+    drop(first);
+    server.logged(&["keys and tokens are taken over"]);
+    server.logged(&["keys and tokens are taken over"]);
+    assert!(get(&address, "/v1/datasets", "new-token").await.starts_with("HTTP/1.1 200"));
+    assert!(get(&address, "/v1/datasets", "old-token").await.starts_with("HTTP/1.1 401"));
+}
+
+#[test]
+fn signals_count_while_the_server_starts() {
+    for (signal, wanted) in [("HUP", "keys and tokens are taken over"), ("TERM", "stopp")] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        write_data_and_config(dir.path(), &json!({}));
+        let text = std::fs::read(&path).unwrap();
+        let open = slow_config(dir.path());
+        let mut server = Running::start_in(dir);
+        let mut config = open();
+        server.signal(signal);
+        std::fs::remove_file(&path).unwrap();
+        write_config(server.dir.path(), &json!({}));
+        config.write_all(&text).unwrap();
+        drop(config);
+        server.logged(&[wanted]);
+        if signal == "HUP" {
+            server.signal("TERM");
+        }
+        assert_eq!(server.wait().code(), Some(0), "{signal}");
+    }
 }
 
 #[test]

@@ -220,10 +220,11 @@ fn a_server_killed_in_the_middle_is_found_again_by_a_sealed_session() {
     let mut get = program(server.folder.path());
     get.args(["get", &url, "-o", "out/a.csv", "--rows-per-second", "600"]).args(RANGE.split(' '));
     get.args(["--key-id", "k1", "--key-file", "key", "--seal"]);
-    let get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut get = get.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Two seconds of rows at least are left when the job has its record.
     let jobs = server.folder.path().join("state/jobs");
     while std::fs::read_dir(&jobs).map_or(0, Iterator::count) == 0 {
+        assert!(get.try_wait().unwrap().is_none(), "it ended before its job was made");
         std::thread::yield_now();
     }
     server.kill_and_start_again();

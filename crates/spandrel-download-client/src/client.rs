@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use spandrel_download_protocol::{
-    ClientEvent, DownloadId, DownloadRequest, DownloadStart, DownloadStatus, JobRef, Scope, SessionState,
-    StatusCheck,
+    ClientEvent, DownloadId, DownloadRequest, DownloadStart, DownloadStatus, JobRef, RequestId, Scope,
+    SessionState, StatusCheck,
 };
 use spandrel_transport::{Close, Security};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -71,6 +71,8 @@ impl Client {
 
     /// As [`connect`](Self::connect), with links of your own. Files come from [`ClientOptions::http_url`].
     ///
+    /// A key together with a [wrapped](Dial::is_wrapped) link is [`ClientError::Options`].
+    ///
     /// # Errors
     ///
     /// As [`connect`](Self::connect).
@@ -82,6 +84,12 @@ impl Client {
     }
 
     async fn open(dial: Arc<dyn Dial>, http: Http, options: ClientOptions) -> Result<Self, ClientError> {
+        // Going on without what was asked for would only be noticed by those who look.
+        if dial.is_wrapped() && options.credentials.is_key() {
+            return Err(ClientError::Options(
+                "a unix socket carries no signatures and no seal: leave out the key",
+            ));
+        }
         let (info, run) = Session::open(dial, options).await?;
         let (asks, queue) = mpsc::channel(64);
         let (state_in, state) = watch::channel(ConnectionState::Connected(info));
@@ -98,7 +106,25 @@ impl Client {
     ///
     /// [`ClientError::Refused`] with the server's reason; [`ClientError::ConnectionFailed`].
     pub async fn request(&self, request: &DownloadRequest) -> Result<Download, ClientError> {
-        self.follow(ClientEvent::DownloadRequest, request).await
+        self.request_as(random::request_id(), request).await
+    }
+
+    /// As [`request`](Self::request), under an id of yours.
+    ///
+    /// The server makes one job of an id: asked again with an equal request, by this client or another of the same
+    /// principal, it gives the job it made before ([`DownloadStart::duplicate`]). So this is the way to ask again
+    /// when it is not known what became of the first time: after `TIMEOUT`, or a call that was cancelled.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request); `REQUEST_ID_CONFLICT` as [`ClientError::Refused`] when the id stands for another
+    /// request; [`ClientError::UnderWay`] while another call waits for the answer to this id.
+    pub async fn request_as(
+        &self,
+        id: RequestId,
+        request: &DownloadRequest,
+    ) -> Result<Download, ClientError> {
+        self.follow(ClientEvent::DownloadRequest, request, id).await
     }
 
     /// Follows a job that was made before, on this connection or another.
@@ -107,7 +133,7 @@ impl Client {
     ///
     /// `DOWNLOAD_NOT_FOUND` or `EXPIRED` as [`ClientError::Refused`]; [`ClientError::ConnectionFailed`].
     pub async fn attach(&self, id: DownloadId) -> Result<Download, ClientError> {
-        self.follow(ClientEvent::DownloadAttach, &JobRef { download_id: id }).await
+        self.follow(ClientEvent::DownloadAttach, &JobRef { download_id: id }, random::request_id()).await
     }
 
     /// Stops a job; its followers get `CANCELLED`. Cancelling twice succeeds.
@@ -137,13 +163,18 @@ impl Client {
         self.ask_state(ClientEvent::DownloadResume, &JobRef { download_id: id }).await
     }
 
-    /// Stops the server's events of a job on this connection; the job goes on.
+    /// Stops following a job on this connection, also after a reconnect; the job goes on. Every [`Download`] of it
+    /// that came from this client ends with [`DownloadEvent::Detached`] at the server's answer, a refusal included.
     ///
     /// # Errors
     ///
     /// As [`cancel`](Self::cancel).
     pub async fn detach(&self, id: DownloadId) -> Result<SessionState, ClientError> {
-        self.ask_state(ClientEvent::DownloadDetach, &JobRef { download_id: id }).await
+        let (reply, answer) = oneshot::channel();
+        let reply = Reply::Detached(reply, id);
+        self.ask(ClientEvent::DownloadDetach, &JobRef { download_id: id }, random::request_id(), reply)
+            .await?;
+        answer.await.map_err(|_| self.failed())?
     }
 
     /// State of the server and of jobs: those followed on this connection, or all of the principal.
@@ -172,10 +203,15 @@ impl Client {
         self.state.clone()
     }
 
-    async fn follow(&self, event: ClientEvent, data: &impl Serialize) -> Result<Download, ClientError> {
+    async fn follow(
+        &self,
+        event: ClientEvent,
+        data: &impl Serialize,
+        id: RequestId,
+    ) -> Result<Download, ClientError> {
         let slot = Arc::new(Slot::default());
         let (reply, answer) = oneshot::channel();
-        self.ask(event, data, Reply::Start(reply, slot.clone())).await?;
+        self.ask(event, data, id, Reply::Start(reply, slot.clone())).await?;
         let start = answer.await.map_err(|_| self.failed())??;
         Ok(Download { start, slot, client: self.clone() })
     }
@@ -186,13 +222,19 @@ impl Client {
         data: &impl Serialize,
     ) -> Result<SessionState, ClientError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(event, data, Reply::State(reply)).await?;
+        self.ask(event, data, random::request_id(), Reply::State(reply)).await?;
         answer.await.map_err(|_| self.failed())?
     }
 
-    async fn ask(&self, event: ClientEvent, data: &impl Serialize, reply: Reply) -> Result<(), ClientError> {
+    async fn ask(
+        &self,
+        event: ClientEvent,
+        data: &impl Serialize,
+        id: RequestId,
+        reply: Reply,
+    ) -> Result<(), ClientError> {
         let data: Box<RawValue> = serde_json::value::to_raw_value(data).expect("requests are plain data");
-        let ask = Ask::new(event, data, random::request_id(), reply);
+        let ask = Ask::new(event, data, id, reply);
         self.asks.send(ask).await.map_err(|_| self.failed())
     }
 

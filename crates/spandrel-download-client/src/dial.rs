@@ -91,15 +91,8 @@ impl Network {
         options: &ClientOptions,
         security: Security,
     ) -> Result<Self, ClientError> {
-        let is_bearer = matches!(options.credentials, Credentials::Bearer(_));
-        match route {
-            Route::Tcp { .. } if is_bearer => {
-                return Err(ClientError::Options("a bearer token cannot go over tcp: use a key"));
-            }
-            Route::Unix { .. } if options.credentials.is_key() => {
-                return Err(ClientError::Options("a unix socket carries no signatures: leave out the key"));
-            }
-            _ => {}
+        if let (Route::Tcp { .. }, Credentials::Bearer(_)) = (&route, &options.credentials) {
+            return Err(ClientError::Options("a bearer token cannot go over tcp: use a key"));
         }
         let text = match &route {
             Route::Ws { authority, is_secure } => {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use spandrel_download_protocol::{ErrorCode, ErrorResponse, ProtocolError};
+use spandrel_download_protocol::{ErrorCode, ErrorResponse, ProtocolError, RequestId};
 use spandrel_transport::{Close, DialError, TlsError};
 
 /// Anything this crate can fail with.
@@ -64,6 +64,12 @@ pub enum ClientError {
     TooMany {
         /// The bound.
         max: usize,
+    },
+    /// Another call waits for the answer to the same request id. Use another id for another request.
+    #[error("request {id} is under way already")]
+    UnderWay {
+        /// The id.
+        id: RequestId,
     },
     /// The request is longer than the server takes. Make it smaller.
     #[error("the request of {len} bytes is over the limit of {max} bytes for a message")]
@@ -174,6 +180,16 @@ impl ClientError {
     pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::File { path: path.to_owned(), source }
     }
+}
+
+/// A server's words, and errors that quote them, for a terminal: which would obey what it took for a command.
+///
+/// ```
+/// assert_eq!(spandrel_download_client::printable("no \u{1b}]0;title\u{7}\u{9b}2J rows"), "no  ]0;title  2J rows");
+/// ```
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

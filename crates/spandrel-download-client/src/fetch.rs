@@ -11,6 +11,7 @@ use http::header::{CONTENT_RANGE, IF_RANGE, RANGE};
 use http::{HeaderName, Method, StatusCode};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
+use spandrel_crypto::hex;
 use spandrel_download_protocol::{DownloadId, ErrorCode, FileInfo};
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufWriter};
@@ -257,7 +258,7 @@ impl Transfer {
     /// Compares, syncs and gives the file its name.
     async fn finish(&mut self, file: &FileInfo, target: &Path) -> Result<(), ClientError> {
         self.flush().await?;
-        let got = hex(self.digest.clone());
+        let got = hex(&self.digest.clone().finalize());
         if got != file.sha256.to_ascii_lowercase() {
             let announced = file.sha256.clone();
             return Err(ClientError::Digest { path: target.to_owned(), announced, got });
@@ -265,10 +266,6 @@ impl Transfer {
         self.out.get_ref().sync_all().await.map_err(ClientError::file(&self.path))?;
         fs::rename(&self.path, target).await.map_err(ClientError::file(target))
     }
-}
-
-fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Whether an earlier run has brought the very file already.
@@ -279,7 +276,7 @@ async fn is_there(file: &FileInfo, target: &Path) -> bool {
     }
     let Ok(mut open) = File::open(target).await else { return false };
     let digest = digest_of(&mut open, file.bytes).await;
-    digest.is_ok_and(|(digest, _)| hex(digest).eq_ignore_ascii_case(&file.sha256))
+    digest.is_ok_and(|(digest, _)| hex(&digest.finalize()).eq_ignore_ascii_case(&file.sha256))
 }
 
 /// Reads what is there, at most `max` bytes, and leaves the file ready to be continued.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use spandrel_download_protocol::{ClientEvent, Limits, RequestId, parse_server_message};
+use spandrel_download_protocol::{ClientEvent, Limits, RequestId, parse_server_message, read_server_pair};
 use tokio::sync::oneshot;
 
-use crate::session::{Ask, Book, Reply, unwrapped};
+use crate::session::{Ask, Book, Reply};
 use crate::slot::Slot;
 
 /// Lines of a server, each bare or as `{key, value}`, to a client that has asked for a job (`r`), for the state
@@ -28,15 +28,15 @@ pub fn fuzz_server_messages(data: &[u8]) {
         book.register(Ask::new(ClientEvent::DownloadRequest, data, id, reply));
     }
     for line in String::from_utf8_lossy(data).lines() {
-        let inner = unwrapped(line);
-        let text = inner.as_deref().unwrap_or(line);
-        if text.is_empty() {
+        if line.is_empty() {
             book.take_up_again(crate::random::request_id);
             while let Some(id) = book.next_due() {
                 let _ = book.ask(&id);
             }
         }
-        if let Ok(message) = parse_server_message(text, &Limits::default()) {
+        let limits = Limits::default();
+        if let Ok(message) = read_server_pair(line, &limits).or_else(|_| parse_server_message(line, &limits))
+        {
             let _ = book.received(&message);
         }
     }
@@ -70,7 +70,7 @@ mod tests {
                         0 => START.replace(['\n'], ""),
                         1 => message("system:error", &id, &error),
                         2 => message("download:error", &id, &error),
-                        3 => format!(r#"{{"key":"x","value":{}}}"#, message("connection:health", &id, r#"{"kind":"ping"}"#)),
+                        3 => format!(r#"{{"key":"connection:health","value":{}}}"#, message("connection:health", &id, r#"{"kind":"ping"}"#)),
                         4 => String::new(),
                         _ => junk,
                     }

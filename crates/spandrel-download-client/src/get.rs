@@ -6,17 +6,23 @@ mod merge;
 mod plan;
 
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use spandrel_download_protocol::{
-    DownloadComplete, DownloadId, DownloadRequest, DownloadStart, FileInfo, ProgressUpdate,
+    DownloadComplete, DownloadId, DownloadRequest, DownloadStart, ErrorCode, FileInfo, ProgressUpdate,
 };
 use tokio::time::{sleep, timeout};
 
-use crate::{Client, ClientError, Close, Download, DownloadEvent, Failure};
+use crate::{Client, ClientError, Close, Download, DownloadEvent, Failure, random};
 pub use error::GetError;
 pub use filters::filters_from_text;
 use plan::{Plan, codec_of, how_to_merge};
+
+/// Refusals "for now" that are waited out before a job begins.
+const REFUSALS_MAX: u32 = 5;
+/// Longest wait for an answer of the server after the user wanted to stop.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What to get.
 #[derive(Debug, Clone)]
@@ -87,8 +93,8 @@ pub struct GetReport {
 
 /// Asks for a job (or follows one), waits for it, fetches its parts, checks and perhaps joins them.
 ///
-/// `interrupt` resolves when the user wants to stop: while rows are being written that cancels the job (unless
-/// [`GetOptions::keep_job`]); while files are fetched it leaves job and partial files, so that the same call with
+/// `interrupt` resolves when the user wants to stop: until all rows are written that cancels a new job (unless
+/// [`GetOptions::keep_job`]), for whose name the server is given 5 s where it has not told it; while files are fetched it leaves job and partial files, so that the same call with
 /// [`Wanted::Job`] goes on where it stopped. Not cancel safe in the sense that a dropped call leaves the job running.
 ///
 /// # Errors
@@ -101,7 +107,7 @@ pub async fn get(
     interrupt: impl Future<Output = ()>,
     mut report: impl FnMut(GetEvent<'_>),
 ) -> Result<GetReport, GetError> {
-    let mut interrupt = std::pin::pin!(interrupt);
+    let mut interrupt = pin!(interrupt);
     let has_header = match &wanted {
         Wanted::New(request) => request.options.csv.header.unwrap_or(true),
         Wanted::Job(_) => !options.csv_has_no_header,
@@ -110,10 +116,7 @@ pub async fn get(
         // Better told before an hour of rows than after.
         how_to_merge(&request.output_format, codec_of(request), has_header)?;
     }
-    let mut download = tokio::select! {
-        download = begin(client, &wanted, &mut report) => download?,
-        () = &mut interrupt => return Err(GetError::InterruptedEarly),
-    };
+    let mut download = begin(client, &wanted, options, interrupt.as_mut(), &mut report).await?;
     report(GetEvent::Accepted(download.start()));
     let plan = Plan::new(client, options, download.start(), has_header);
     let plan = match plan {
@@ -141,26 +144,42 @@ pub async fn get(
     }
 }
 
-/// Asks until the server has room; at most five times.
+/// Asks until the server has room; always under one id, since a try that ended in `TIMEOUT` may have made the job.
 async fn begin(
     client: &Client,
     wanted: &Wanted,
+    options: &GetOptions,
+    mut interrupt: Pin<&mut impl Future<Output = ()>>,
     report: &mut impl FnMut(GetEvent<'_>),
 ) -> Result<Download, GetError> {
-    let mut tries = 0;
-    loop {
-        let outcome = match wanted {
-            Wanted::New(request) => client.request(request).await,
+    let request_id = random::request_id();
+    let ask = || async {
+        match wanted {
+            Wanted::New(request) => client.request_as(request_id.clone(), request).await,
             Wanted::Job(id) => client.attach(*id).await,
+        }
+    };
+    let (mut tries, mut may_be_made) = (0, false);
+    loop {
+        let mut answer = pin!(ask());
+        let refusal = tokio::select! {
+            outcome = &mut answer => match outcome {
+                Err(ClientError::Refused(refusal)) if refusal.recoverable && tries < REFUSALS_MAX => refusal,
+                outcome => return Ok(outcome?),
+            },
+            () = &mut interrupt => return Err(interrupted_early(client, wanted, options, answer).await),
         };
-        match outcome {
-            Err(ClientError::Refused(refusal)) if refusal.recoverable && tries < 5 => {
-                tries += 1;
-                let wait_ms = refusal.retry_after_ms.unwrap_or(1000).min(60_000);
-                report(GetEvent::Waiting(wait_ms));
-                sleep(Duration::from_millis(wait_ms)).await;
-            }
-            outcome => return Ok(outcome?),
+        tries += 1;
+        may_be_made |= refusal.code == ErrorCode::Timeout;
+        let wait_ms = refusal.retry_after_ms.unwrap_or(1000).min(60_000);
+        report(GetEvent::Waiting(wait_ms));
+        tokio::select! {
+            () = sleep(Duration::from_millis(wait_ms)) => {}
+            // Asking once more tells the name of the job, without which nobody could cancel it.
+            () = &mut interrupt => return Err(match may_be_made {
+                true => interrupted_early(client, wanted, options, ask()).await,
+                false => GetError::InterruptedEarly,
+            }),
         }
     }
 }
@@ -178,6 +197,9 @@ async fn follow(
             DownloadEvent::State(_) => {}
             DownloadEvent::Complete(complete) => return Ok(complete),
             DownloadEvent::Error(error) => return Err(GetError::Job(error)),
+            DownloadEvent::Detached => {
+                return Err(GetError::Interrupted { id: download.id(), is_cancelled: false });
+            }
             DownloadEvent::ConnectionFailed(failure) => return Err(ClientError::from(failure).into()),
         }
     }
@@ -185,8 +207,23 @@ async fn follow(
     Err(ClientError::from(Failure { code: Close::ABNORMAL, reason, attempts: 0 }).into())
 }
 
+/// The server may be making the job just now: waits a while for its name.
+async fn interrupted_early(
+    client: &Client,
+    wanted: &Wanted,
+    options: &GetOptions,
+    answer: impl Future<Output = Result<Download, ClientError>>,
+) -> GetError {
+    if let Wanted::Job(id) = wanted {
+        return GetError::Interrupted { id: *id, is_cancelled: false };
+    }
+    match timeout(GOODBYE, answer).await {
+        Ok(Ok(download)) => interrupted(client, download.id(), options).await,
+        _ => GetError::InterruptedEarly,
+    }
+}
+
 async fn interrupted(client: &Client, id: DownloadId, options: &GetOptions) -> GetError {
-    let is_cancelled =
-        !options.keep_job && matches!(timeout(Duration::from_secs(5), client.cancel(id)).await, Ok(Ok(_)));
+    let is_cancelled = !options.keep_job && matches!(timeout(GOODBYE, client.cancel(id)).await, Ok(Ok(_)));
     GetError::Interrupted { id, is_cancelled }
 }

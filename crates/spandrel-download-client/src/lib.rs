@@ -115,7 +115,7 @@ mod slot;
 pub use client::{Client, Download};
 pub use credentials::{Credentials, Seal, bearer, read_secret};
 pub use dial::{Dial, Offer};
-pub use error::{ClientError, Failure};
+pub use error::{ClientError, Failure, printable};
 pub use fetch::Fetched;
 pub use get::{GetError, GetEvent, GetOptions, GetReport, Wanted, filters_from_text, get};
 pub use options::{ClientOptions, Trust};

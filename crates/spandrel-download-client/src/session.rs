@@ -25,7 +25,6 @@ use crate::{ClientError, ClientOptions, Failure};
 use book::Effect;
 pub(crate) use book::{Ask, Book, Reply};
 pub use channel::SessionInfo;
-pub(crate) use channel::unwrapped;
 use channel::{Channel, Lost, Memory, SendError};
 use opening::Unopened;
 
@@ -303,7 +302,7 @@ impl Session {
     fn send(&mut self, channel: &mut Channel, id: &RequestId) -> Result<(), Lost> {
         let Some(ask) = self.book.ask(id) else { return Ok(()) };
         let text = write_client_message(ask.event, id, wall_ms(), &*ask.data);
-        match channel.send(ask.event.as_str(), text, &self.memory) {
+        match channel.send(text, &self.memory) {
             Ok(()) => Ok(()),
             Err(SendError::TooBig { len, max }) => {
                 self.book.drop_ask(id, ClientError::TooBig { len, max });
@@ -316,7 +315,7 @@ impl Session {
     fn say(&self, channel: &mut Channel, id: &RequestId, kind: HealthKind) -> Result<(), Lost> {
         let event = ClientEvent::ConnectionHealth;
         let text = write_client_message(event, id, wall_ms(), &Health { kind });
-        match channel.send(event.as_str(), text, &self.memory) {
+        match channel.send(text, &self.memory) {
             Err(SendError::Lost(lost)) => Err(lost),
             _ => Ok(()),
         }

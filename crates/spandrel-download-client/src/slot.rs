@@ -26,6 +26,9 @@ pub enum DownloadEvent {
     Complete(DownloadComplete),
     /// The job ended without files, or this client may not follow it any more. The last event.
     Error(ErrorResponse),
+    /// This client does not follow the job any more, as [`Client::detach`](crate::Client::detach) asked; the job goes
+    /// on. The last event.
+    Detached,
     /// The connection is gone for good; what became of the job is not known. The last event.
     ConnectionFailed(Failure),
 }
@@ -33,7 +36,7 @@ pub enum DownloadEvent {
 impl DownloadEvent {
     /// Whether nothing follows.
     pub const fn is_terminal(&self) -> bool {
-        matches!(self, Self::Complete(_) | Self::Error(_) | Self::ConnectionFailed(_))
+        matches!(self, Self::Complete(_) | Self::Error(_) | Self::Detached | Self::ConnectionFailed(_))
     }
 }
 

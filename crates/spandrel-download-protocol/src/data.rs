@@ -28,6 +28,7 @@ event_data!(
     DownloadComplete,
     DownloadError,
     SessionState,
+    SessionState<Box<RawValue>>,
     ErrorResponse,
     ConnectionHealth,
     DownloadRequest,
@@ -260,13 +261,13 @@ pub struct DownloadError {
 /// `data` of `status:update` (section 10.1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SessionState {
+pub struct SessionState<S = DownloadStatus> {
     /// True in every message that arrives.
     pub connected: bool,
     /// When the server last received any frame, milliseconds since 1970.
     pub last_heartbeat: u64,
-    /// The jobs asked for.
-    pub active_downloads: BTreeMap<DownloadId, DownloadStatus>,
+    /// The jobs asked for; a sender may have them written already, as [`RawValue`]s.
+    pub active_downloads: BTreeMap<DownloadId, S>,
     /// How the server is.
     pub system_health: SystemHealth,
 }

@@ -171,6 +171,8 @@ fn timestamp(raw: &str) -> Option<u64> {
 pub struct ServerMessage<'a> {
     /// `None` for events of a later version: ignore the message.
     pub event: Option<ServerEvent>,
+    /// The name as sent.
+    pub event_name: Cow<'a, str>,
     /// An object, or an array of updates.
     pub data: &'a RawValue,
     /// Milliseconds since 1970, on the server's clock.
@@ -188,12 +190,12 @@ pub fn parse_server_message<'a>(text: &'a str, limits: &Limits) -> Result<Server
     let fault = |what: &str| ProtocolError::ServerMessage(what.to_owned());
     let members = outer_members(text, limits).map_err(ProtocolError::ServerMessage)?;
     let envelope = Envelope::of(members);
-    let event = envelope.event.and_then(string).ok_or_else(|| fault("no event"))?;
+    let event_name = envelope.event.and_then(string).ok_or_else(|| fault("no event"))?;
     let data =
         envelope.data.and_then(|raw| serde_json::from_str(raw).ok()).ok_or_else(|| fault("no data"))?;
     let timestamp = envelope.timestamp.and_then(timestamp).ok_or_else(|| fault("no timestamp"))?;
     let request_id = envelope.request_id.and_then(string).ok_or_else(|| fault("no requestId"))?;
-    Ok(ServerMessage { event: ServerEvent::parse(&event), data, timestamp, request_id })
+    Ok(ServerMessage { event: ServerEvent::parse(&event_name), event_name, data, timestamp, request_id })
 }
 
 /// Writes a message of the server.

@@ -37,6 +37,9 @@ pub enum ProtocolError {
         /// What was expected and what came.
         what: String,
     },
+    /// A sort key as text cannot be understood.
+    #[error("{0:?} is not a sort key: write column, column:asc or column:desc")]
+    SortText(String),
     /// A text given as a JSON filter is not a JSON object.
     #[error("a filter is a JSON object: {0}")]
     FilterJson(String),

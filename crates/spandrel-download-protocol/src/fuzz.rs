@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     Column, ColumnType, Defaults, DownloadId, DownloadRequest, Limits, Lookup, Schema, Timestamp, UtcOffset,
-    canonical_json, client_data::read, parse_filter_text, parse_message, parse_server_message,
+    canonical_json, client_data::read, pair_of, parse_filter_text, parse_message, parse_server_message,
+    read_pair, read_server_pair,
 };
 
 fn columns() -> Vec<Column> {
@@ -31,6 +32,16 @@ pub fn fuzz_message(data: &[u8]) {
     let _ = crate::Health::parse(message.data, &limits);
     let _ = DownloadRequest::parse(message.data, &limits);
     assert!(read(message.data, &limits).is_ok(), "data of a good envelope is good JSON");
+}
+
+/// Lines between a process and its parent, read by both sides; and what was read, written and read again.
+pub fn fuzz_pair(data: &[u8]) {
+    let (line, limits) = (String::from_utf8_lossy(data), Limits::default());
+    if let Ok(message) = read_pair(&line, &limits) {
+        assert!(message.data.get().starts_with('{'), "data is an object");
+    }
+    let _ = read_server_pair(&line, &limits);
+    let _ = pair_of(&line);
 }
 
 /// Requests: what is read is read again from its own text, and resolving never panics.

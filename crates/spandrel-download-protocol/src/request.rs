@@ -1,9 +1,12 @@
 //! `DownloadRequest` as it is written (protocol section 5): shape and ranges, nothing looked up yet.
 
+use std::str::FromStr;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::client_data::read;
+use crate::error::shorten;
 use crate::json::{self, Json};
 use crate::path::Path;
 use crate::shape::{self, Reader, Unknown, refuse, wrong_type};
@@ -75,6 +78,32 @@ pub struct RequestSort {
     pub field: String,
     /// Direction.
     pub order: SortOrder,
+}
+
+/// As people type it: `price:desc`, `id`, `id:asc`.
+///
+/// ```
+/// use spandrel_download_protocol::{RequestSort, SortOrder};
+///
+/// let key: RequestSort = "price:desc".parse().unwrap();
+/// assert_eq!((key.field.as_str(), key.order), ("price", SortOrder::Desc));
+/// assert!("price:down".parse::<RequestSort>().is_err());
+/// ```
+impl FromStr for RequestSort {
+    type Err = ProtocolError;
+
+    fn from_str(text: &str) -> Result<Self, ProtocolError> {
+        let (field, order) = match text.rsplit_once(':') {
+            Some((field, "desc")) => (field, SortOrder::Desc),
+            Some((field, "asc")) => (field, SortOrder::Asc),
+            Some(_) => return Err(ProtocolError::SortText(shorten(text))),
+            None => (text, SortOrder::Asc),
+        };
+        if field.is_empty() {
+            return Err(ProtocolError::SortText(shorten(text)));
+        }
+        Ok(Self { field: field.to_owned(), order })
+    }
 }
 
 /// How to write the rows.

@@ -3,7 +3,7 @@
 use spandrel_crypto::{SecretKey, decode_base64url_array, derive, encode_base64url};
 use spandrel_download_protocol::{CloseCode, Subprotocol};
 use spandrel_jobs::Principal;
-use spandrel_session::{KeyId, Layers, LayersConfig, SealKeys, Sealing, Side, Signer, Signing};
+use spandrel_session::{KeyId, LABEL, Layers, LayersConfig, SealKeys, Sealing, Side, Signer, Signing};
 use tokio::sync::watch;
 
 use crate::auth::{Key, Proof};
@@ -24,6 +24,8 @@ pub(crate) struct Session {
     pub(crate) principal: Principal,
     pub(crate) standing: Standing,
     pub(crate) layers: Layers,
+    /// Has to show with its first message that it has a key.
+    pub(crate) is_stranger: bool,
     /// For the hello of a sealed session.
     pub(crate) server_nonce: Option<String>,
 }
@@ -53,7 +55,7 @@ pub(crate) fn admit(
         Some(Known { principal, proof, rechecks }) if !needs_key => {
             let (standing, layers) =
                 (Standing::new(rechecks, proof, None), layers(inner, protocol, None, None));
-            return Ok(Session { principal, standing, layers, server_nonce: None });
+            return Ok(Session { principal, standing, layers, is_stranger: false, server_nonce: None });
         }
         known => known,
     };
@@ -69,6 +71,7 @@ pub(crate) fn admit(
                 principal: Principal::anonymous(),
                 standing: Standing::new(rechecks, Proof::Nothing, None),
                 layers: layers(inner, protocol, None, None),
+                is_stranger: false,
                 server_nonce: None,
             }),
         };
@@ -91,11 +94,13 @@ pub(crate) fn admit(
         }
     };
     let layers = layers(inner, protocol, seal, Some(signer));
+    let is_stranger = !is_open && known.is_none();
     let (principal, proof, rechecks) = match known {
         Some(Known { principal, proof, rechecks }) => (principal, proof, rechecks),
         None => (key.principal().clone(), Proof::Nothing, rechecks),
     };
-    Ok(Session { principal, standing: Standing::new(rechecks, proof, real), layers, server_nonce })
+    let standing = Standing::new(rechecks, proof, real);
+    Ok(Session { principal, standing, layers, is_stranger, server_nonce })
 }
 
 fn layers(inner: &Inner, protocol: Subprotocol, seal: Option<SealKeys>, signer: Option<Signer>) -> Layers {
@@ -109,7 +114,7 @@ fn layers(inner: &Inner, protocol: Subprotocol, seal: Option<SealKeys>, signer: 
 
 /// A key that nobody has, the same whenever this id is asked for.
 fn decoy(secret: &SecretKey, kid: &KeyId) -> Key {
-    let made_up = derive(secret, b"spandrel.download.v1", kid.as_str().as_bytes());
+    let made_up = derive(secret, LABEL.as_bytes(), kid.as_str().as_bytes());
     Key::new(kid.clone(), made_up, Principal::anonymous())
 }
 

@@ -147,7 +147,7 @@ pub struct Limits {
     /// Free bytes below which no job is accepted. `None`: the smaller of 5 % of the disk and 512 MiB.
     pub free_bytes_min: Option<u64>,
     /// Nonces of signed messages remembered at once, of all connections. Default 1,000,000: about 40 MB, and 16,000
-    /// signed messages a second.
+    /// signed messages a second. At most an eighth of them are of one key.
     pub nonces_max: usize,
     /// Milliseconds a source may give nothing. Default 300,000.
     pub source_timeout_ms: u64,

@@ -28,17 +28,18 @@ const CHANGES_AT_ONCE: usize = 64;
 
 /// Talks until one side has had enough.
 pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, form: Form) {
-    let Session { principal, standing, layers, server_nonce } = session;
+    let Session { principal, standing, layers, is_stranger, server_nonce } = session;
     let protocol = conn.peer().subprotocol.clone();
     let has_pings = conn.peer().scheme.starts_with("ws");
     let mut wire = Wire::new(conn, layers, form);
     let number = inner.sessions.fetch_add(1, Ordering::Relaxed);
-    let Some(_entered) = inner.enter() else {
+    let mailbox = Arc::<Mailbox>::default();
+    let Some(_seat) = inner.seats.take(number, &mailbox, is_stranger) else {
         // A sealed session has no keys before its hello: it is told by the code alone.
         if server_nonce.is_none() {
             let error = ErrorResponse::new(ErrorCode::Overloaded, "too many connections; try later");
             let error = spread_refusal(error);
-            let (id, wall_ms) = (RequestId::server(number << 32), inner.now().wall_ms);
+            let (id, wall_ms) = (RequestId::server(number << 32), inner.signing_now().wall_ms);
             let text = write_message(ServerEvent::SystemError, id.as_str(), wall_ms, &error);
             let _ = wire.send(text, wall_ms);
         }
@@ -61,7 +62,7 @@ pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, 
         pings: if has_pings { Pings::Frames } else { Pings::Messages },
         limits: inner.config.sessions.clone(),
     };
-    let conversation = Conversation::new(inner.now(), config, &inner.health());
+    let conversation = Conversation::new(inner.signing_now(), config, &inner.health());
     // On the heap at once: what a future holds across its waits, it may hold several times.
     let mut talk = Box::new(Talk {
         share: inner.budget.share(),
@@ -69,7 +70,8 @@ pub(crate) async fn talk(inner: Arc<Inner>, conn: Connection, session: Session, 
         principal,
         standing,
         conversation,
-        mailbox: Arc::default(),
+        mailbox,
+        number,
         follows: Vec::new(),
         waiting: VecDeque::new(),
         running: None,
@@ -88,6 +90,7 @@ struct Talk {
     standing: Standing,
     conversation: Conversation,
     mailbox: Arc<Mailbox>,
+    number: u64,
     follows: Vec<DownloadId>,
     waiting: VecDeque<Command>,
     running: Option<JoinHandle<(Command, Result<Done, ErrorResponse>)>>,
@@ -118,7 +121,7 @@ impl Talk {
             let (may_read, may_add) = (!self.conversation.is_busy(), !self.conversation.is_slow());
             tokio::select! {
                 seen = self.wire.look(may_read) => match seen {
-                    Ok(Seen::Frame(frame)) => self.take(&frame),
+                    Ok(Seen::Frame(frame)) => self.take(&frame).await,
                     Ok(Seen::Room) => {}
                     Ok(Seen::Over) => return self.end(Close::normal()).await,
                     Err(error) => {
@@ -143,7 +146,7 @@ impl Talk {
         }
     }
 
-    fn take(&mut self, frame: &Frame) {
+    async fn take(&mut self, frame: &Frame) {
         self.inner.metrics.messages_in.inc();
         let text = match self.wire.open(frame) {
             Ok(text) => text,
@@ -155,13 +158,22 @@ impl Talk {
             }
         };
         let now = self.inner.now();
-        if let Err(refusal) = self.wire.verify(&text, &self.inner) {
-            self.inner.metrics.unproved.inc();
-            self.conversation.unproved(now, &text, &refusal.failure);
-            if refusal.close.is_some() {
-                self.conversation.close(CloseCode::AUTH_FAILED, "authentication failed");
+        match self.wire.verify(&text, &self.inner, &mut self.conversation) {
+            Ok(signed_ms) => {
+                if self.standing.prove() {
+                    self.inner.seats.keep(self.number);
+                    self.check_standing();
+                }
+                self.inner.keep_signed(signed_ms).await;
             }
-            return;
+            Err(refusal) => {
+                self.inner.metrics.unproved.inc();
+                self.conversation.unproved(now, &text, &refusal.failure);
+                if refusal.close.is_some() {
+                    self.conversation.close(CloseCode::AUTH_FAILED, "authentication failed");
+                }
+                return;
+            }
         }
         // Reading comes first: while a long message is read, nobody waits for the table.
         if let Some(question) = self.wire.ask(&mut self.conversation, now, &text) {
@@ -211,10 +223,15 @@ impl Talk {
         self.conversation.backlog(self.inner.now(), queued);
     }
 
-    /// A session whose key or token is no longer good ends.
+    /// A session whose key or token is no longer good ends, and a stranger whose seat is needed.
     fn check_standing(&mut self) {
         if self.standing.is_over(self.inner.wall_ms()) {
             self.conversation.close(CloseCode::AUTH_FAILED, "the key or token is no longer valid");
+        }
+        if self.mailbox.is_evicted() {
+            let error = ErrorResponse::new(ErrorCode::Overloaded, "too many connections; try later");
+            self.conversation.notice(self.inner.now(), &spread_refusal(error));
+            self.conversation.close(CloseCode::TRY_LATER, "too many connections");
         }
     }
 
@@ -245,7 +262,7 @@ impl Talk {
             match output {
                 Output::Send(text) => {
                     self.inner.metrics.messages_out.inc();
-                    if let Err(why) = self.wire.send(text, self.inner.now().wall_ms) {
+                    if let Err(why) = self.wire.send(text, self.inner.signing_now().wall_ms) {
                         self.end_by(why);
                     }
                 }
@@ -309,10 +326,17 @@ mod tests {
         size_of::<F>()
     }
 
+    fn size_of_step<F>(_: impl FnOnce(&'static mut Talk) -> F) -> usize {
+        size_of::<F>()
+    }
+
     /// Ten thousand idle connections are ten thousand of these.
     #[test]
     fn a_connection_is_small() {
-        let (task, state) = (size(talk), size_of::<Talk>());
-        assert!(task <= 2_048 && state <= 1_280, "the task takes {task} bytes, its state {state}");
+        let (task, state, step) = (size(talk), size_of::<Talk>(), size_of_step(Talk::run));
+        assert!(
+            task <= 2_048 && state <= 1_280 && step <= 832,
+            "the task takes {task} bytes, its state {state}, its loop {step}"
+        );
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A check that fails makes the server unhealthy, which every connection is told once ([`Watchman::alarm`]); jobs that
 //! it concerns are refused as long.
+//!
+//! Anybody is told, before proving anything: names of data sets and files are for the log.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +35,8 @@ pub(crate) struct Watchman {
 struct Look {
     at_ms: Option<u64>,
     checks: Vec<Check>,
+    /// What is wrong with which data sets, for the log.
+    trouble: String,
 }
 
 impl Watchman {
@@ -56,7 +60,7 @@ impl Watchman {
                         check.status = CheckStatus::Fail;
                         check.message = Some("the disk gives no answer".into());
                     }
-                    self.note(None, &checks);
+                    self.note(None, &checks, None);
                 }
                 checks
             }
@@ -65,16 +69,22 @@ impl Watchman {
     }
 
     fn look(&self, inner: &Inner) -> Vec<Check> {
-        let checks = look(inner);
-        self.note(Some(inner.now().mono_ms), &checks);
+        let (sources, trouble) = sources(inner);
+        let checks = look(inner, sources);
+        self.note(Some(inner.now().mono_ms), &checks, Some(trouble));
         checks
     }
 
-    fn note(&self, at_ms: Option<u64>, checks: &[Check]) {
+    fn note(&self, at_ms: Option<u64>, checks: &[Check], trouble: Option<String>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let was_failing = failing(&last.checks).is_some();
-        *last = Look { at_ms: at_ms.or(last.at_ms), checks: checks.to_vec() };
+        let trouble = trouble.unwrap_or_else(|| last.trouble.clone());
+        let is_news = trouble != last.trouble && !trouble.is_empty();
+        *last = Look { at_ms: at_ms.or(last.at_ms), checks: checks.to_vec(), trouble: trouble.clone() };
         drop(last);
+        if is_news {
+            tracing::warn!(what = trouble, "the data sets need a look");
+        }
         match failing(checks) {
             Some(check) if !was_failing => {
                 tracing::error!(check = check.name, what = check.message, "the server is unhealthy");
@@ -123,7 +133,7 @@ pub(crate) fn is_short_of_memory(checks: &[Check]) -> bool {
     checks.iter().any(|check| check.name == "memory" && check.status == CheckStatus::Fail)
 }
 
-fn look(inner: &Inner) -> Vec<Check> {
+fn look(inner: &Inner, sources: Condition) -> Vec<Check> {
     let check = |name: &str, condition| {
         let (status, message) = match condition {
             Condition::Well => (CheckStatus::Ok, None),
@@ -132,36 +142,44 @@ fn look(inner: &Inner) -> Vec<Check> {
         };
         Check { name: name.into(), status, message }
     };
-    vec![
-        check("source", sources(inner)),
-        check("storage", inner.jobs.storage()),
-        check("memory", memory(inner)),
-    ]
+    vec![check("source", sources), check("storage", inner.jobs.storage()), check("memory", memory(inner))]
 }
 
-fn sources(inner: &Inner) -> Condition {
-    let mut words = inner.datasets.warnings();
-    let mut is_failing = false;
+/// How the data sets are, without their names, and what the log is told of them.
+fn sources(inner: &Inner) -> (Condition, String) {
+    let mut trouble = inner.datasets.warnings();
+    let mut words = Vec::new();
+    if !trouble.is_empty() {
+        words.push("a data set is not served whole".to_owned());
+    }
+    let (mut is_worrying, mut is_failing) = (false, false);
     for (name, condition) in inner.jobs.sources() {
-        match condition {
-            Condition::Well => {}
-            Condition::Worrying(what) => words.push(format!("{name}: {what}")),
-            Condition::Failing(what) => {
-                is_failing = true;
-                words.push(format!("{name}: {what}"));
-            }
-        }
+        let (is_bad, what) = match condition {
+            Condition::Well => continue,
+            Condition::Worrying(what) => (false, what),
+            Condition::Failing(what) => (true, what),
+        };
+        is_worrying |= !is_bad;
+        is_failing |= is_bad;
+        trouble.push(format!("{name}: {what}"));
+    }
+    if is_failing {
+        words.push("a data set cannot be read".into());
+    }
+    if is_worrying {
+        words.push("the last read of a data set failed".into());
     }
     let stuck = inner.jobs.stuck_len();
     if stuck > 0 {
         is_failing |= stuck >= inner.config.limits.stuck_runs_max;
         words.push(format!("{stuck} reads get no answer"));
     }
-    match (words.is_empty(), is_failing) {
+    let condition = match (words.is_empty(), is_failing) {
         (true, _) => Condition::Well,
         (_, false) => Condition::Worrying(words.join("; ")),
         (_, true) => Condition::Failing(words.join("; ")),
-    }
+    };
+    (condition, trouble.join("; "))
 }
 
 fn memory(inner: &Inner) -> Condition {

@@ -1,6 +1,7 @@
 //! Who wants to know of which job: job threads ring, connections look.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use spandrel_jobs::DownloadId;
@@ -11,6 +12,7 @@ use tokio::sync::Notify;
 pub(crate) struct Mailbox {
     dirty: Mutex<BTreeSet<DownloadId>>,
     bell: Notify,
+    is_evicted: AtomicBool,
 }
 
 impl Mailbox {
@@ -27,6 +29,16 @@ impl Mailbox {
     /// Not everything was taken: there is something to wait for at once.
     pub(crate) fn ring_again(&self) {
         self.bell.notify_one();
+    }
+
+    /// Tells the follower to leave.
+    pub(crate) fn evict(&self) {
+        self.is_evicted.store(true, Ordering::Relaxed);
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.is_evicted.load(Ordering::Relaxed)
     }
 
     fn ring(&self, id: DownloadId) {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use spandrel_download::PAIR_BYTES_MAX;
-use spandrel_download_protocol::Subprotocol;
+use spandrel_download_protocol::{PAIR_BYTES_MAX, Subprotocol};
 use spandrel_jobs::Principal;
 use spandrel_session::{Layers, Side};
 use spandrel_transport::{Connection, Limits, Link, Listener, serve};
@@ -72,6 +71,7 @@ impl Service {
             principal: Principal::anonymous(),
             standing: Standing::new(self.0.rechecks.subscribe(), Proof::Nothing, None),
             layers: Layers::plain(Side::Server, self.parent_limits().frame_bytes_max),
+            is_stranger: false,
             server_nonce: None,
         };
         talk(Arc::clone(&self.0), conn, session, Form::Pairs).await;

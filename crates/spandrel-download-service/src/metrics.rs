@@ -69,7 +69,7 @@ impl Gauges {
         self.stuck.set(signed(inner.jobs.stuck_len()));
         self.outbound.set(signed(inner.budget.held()));
         self.job_panics.add(inner.jobs.panics().saturating_sub(self.job_panics.value()));
-        self.connections.set(signed(inner.connections.load(std::sync::atomic::Ordering::Relaxed)));
+        self.connections.set(signed(inner.seats.taken()));
         self.resident.set(resident_bytes().and_then(|b| i64::try_from(b).ok()).unwrap_or(0));
         self.metrics.render()
     }

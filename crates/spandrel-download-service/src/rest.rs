@@ -178,7 +178,13 @@ pub(crate) async fn preview(
     };
     let (request, text) = download_request(&inner, request).await?;
     let closed = |_| Refusal(crate::service::shutting_down());
-    let slot = Arc::clone(&inner.previews).acquire_owned().await.map_err(closed)?;
+    let limit = Duration::from_millis(inner.config.limits.command_ms_max);
+    let slot = tokio::time::timeout(limit, Arc::clone(&inner.previews).acquire_owned()).await;
+    let slot = slot.map_err(|_| {
+        let message = "as many previews as may be are being made; try again later";
+        Refusal(ErrorResponse::new(ErrorCode::Overloaded, message).with_retry_after(10_000))
+    })?;
+    let slot = slot.map_err(closed)?;
     // Stops the reading when the caller goes away, too.
     let stop = StopOnDrop(Arc::new(Control::new()));
     let (prepared, head, slot) = {

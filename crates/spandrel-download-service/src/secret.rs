@@ -27,7 +27,7 @@ pub(crate) fn load(state_dir: &Path) -> Result<SecretKey, ServiceError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let mut bytes = [0; KEY_LEN];
             getrandom::fill(&mut bytes).map_err(|e| ServiceError::Secret(e.to_string()))?;
-            write(state_dir, &path, &bytes).map_err(failed)?;
+            write(&path, &bytes).map_err(failed)?;
             SecretKey::from_slice(&bytes).map_err(|e| ServiceError::Secret(e.to_string()))
         }
         Err(e) => Err(failed(e)),
@@ -35,8 +35,8 @@ pub(crate) fn load(state_dir: &Path) -> Result<SecretKey, ServiceError> {
 }
 
 /// Whole or not at all: a secret cut short by a crash would stop every later start.
-fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = dir.join("secret.new");
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
@@ -45,7 +45,7 @@ fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
-    if cfg!(windows) { Ok(()) } else { File::open(dir)?.sync_all() }
+    if cfg!(windows) { Ok(()) } else { File::open(path.parent().unwrap_or(path))?.sync_all() }
 }
 
 #[cfg(test)]

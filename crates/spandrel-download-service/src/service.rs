@@ -1,6 +1,6 @@
 //! The service: jobs, data sets and connections of one state directory.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use spandrel_download_protocol::{
 use spandrel_export_engine::{Accepted, JobRequest, Jobs, JobsConfig, internal, panic_text};
 use spandrel_http::{Guard, GuardConfig, UrlSigner};
 use spandrel_jobs::{JobTable, Now, Principal};
-use spandrel_session::{Freshness, ReplayCache, ReplayLimits, WallMillis};
+use spandrel_session::{Freshness, LABEL, ReplayCache, ReplayLimits, WallMillis};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ use crate::health::{Watchman, is_short_of_memory};
 use crate::hub::Hub;
 use crate::metrics::Gauges;
 use crate::overload::{Budget, spread_refusal};
+use crate::seats::Seats;
+use crate::signed_until::SignedUntil;
 use crate::urls::FileUrls;
 use crate::{ServiceConfig, ServiceError, routes, secret};
 
@@ -44,12 +46,12 @@ pub(crate) struct Inner {
     pub(crate) waits: Semaphore,
     /// Turns for work on blocking threads, so that downloads of files always find one.
     pub(crate) turns: Arc<Semaphore>,
-    pub(crate) connections: AtomicUsize,
-    pub(crate) ended: AtomicU64,
+    pub(crate) seats: Arc<Seats>,
     pub(crate) sessions: AtomicU64,
     /// Nonces of signed messages, of all connections.
     pub(crate) replays: Mutex<ReplayCache>,
     pub(crate) freshness: Freshness,
+    signed_until: SignedUntil,
     /// What the clock of the system was ahead of the monotonic one, at most.
     ahead_ms: AtomicU64,
     /// Makes keys up for ids that have none.
@@ -78,15 +80,6 @@ impl Service {
             public_base_url: config.public_base_url.clone(),
             allowed_origins: config.allowed_origins.clone(),
         })?;
-        let secret = secret::load(&config.state_dir)?;
-        let urls = FileUrls {
-            signer: UrlSigner::new(&secret),
-            is_signing: !config.auth.is_open(),
-            ttl_ms: config.url_ttl_ms,
-            base: config.public_base_url.as_deref().unwrap_or("").trim_end_matches('/').to_owned(),
-        };
-        // Sort runs of previews of an earlier process.
-        let _ = std::fs::remove_dir_all(config.state_dir.join("scratch"));
         let hub = Arc::new(Hub::default());
         let mut jobs_config = JobsConfig::new(&config.state_dir);
         jobs_config.limits = config.jobs;
@@ -100,7 +93,19 @@ impl Service {
             Box::new(move |id| hub.changed(id))
         };
         let catalog: Arc<Datasets> = Arc::clone(&datasets);
+        // Holds the lock of the directory: before it, all in there may be another process's.
         let jobs = Jobs::open(jobs_config, catalog, on_change)?;
+        let secret = secret::load(&config.state_dir)?;
+        let urls = FileUrls {
+            signer: UrlSigner::new(&secret, LABEL),
+            is_signing: !config.auth.is_open(),
+            ttl_ms: config.url_ttl_ms,
+            base: config.public_base_url.as_deref().unwrap_or("").trim_end_matches('/').to_owned(),
+        };
+        // Sort runs of previews of an earlier process.
+        let _ = std::fs::remove_dir_all(config.state_dir.join("scratch"));
+        let (signed_until, since_ms) =
+            SignedUntil::open(&config.state_dir, jobs.now().wall_ms, config.auth_window_ms);
         Ok(Self(Arc::new(Inner {
             datasets,
             hub,
@@ -110,20 +115,14 @@ impl Service {
             previews: Arc::new(Semaphore::new(config.limits.previews_max.max(1))),
             waits: Semaphore::new(config.limits.waits_max),
             turns: Arc::new(Semaphore::new(config.limits.commands_max.max(1))),
-            connections: AtomicUsize::new(0),
-            ended: AtomicU64::new(0),
+            seats: Seats::new(config.limits.connections_max),
             sessions: AtomicU64::new(1),
-            replays: Mutex::new(ReplayCache::new(ReplayLimits {
-                nonces_max: config.limits.nonces_max,
-                ..ReplayLimits::for_freshness(config.auth_window_ms)
-            })),
+            replays: Mutex::new(ReplayCache::new(replay_limits(&config))),
             // What was signed before this process began may have been seen by the one before.
-            freshness: Freshness {
-                window_ms: config.auth_window_ms,
-                since: WallMillis::new(jobs.now().wall_ms),
-            },
+            freshness: Freshness { window_ms: config.auth_window_ms, since: WallMillis::new(since_ms) },
+            signed_until,
             ahead_ms: AtomicU64::new(0),
-            decoy: derive(&secret, b"spandrel.download.v1", b"decoy"),
+            decoy: derive(&secret, LABEL.as_bytes(), b"decoy"),
             rechecks: watch::Sender::new(()),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -175,7 +174,7 @@ impl Service {
 
     /// Message connections that have come and gone.
     pub fn connections_ended(&self) -> u64 {
-        self.0.ended.load(Ordering::Relaxed)
+        self.0.seats.gone()
     }
 
     /// How the server is.
@@ -193,6 +192,27 @@ impl Inner {
         let ahead = now.wall_ms.saturating_sub(now.mono_ms);
         let ahead = ahead.max(self.ahead_ms.fetch_max(ahead, Ordering::Relaxed));
         Now { wall_ms: now.mono_ms.saturating_add(ahead), ..now }
+    }
+
+    /// The time that signed messages are measured by and signed at: [`now`](Self::now), but not before the first time
+    /// that is taken, so that whoever signs by what we tell gets in.
+    pub(crate) fn signing_now(&self) -> Now {
+        let now = self.now();
+        Now { wall_ms: now.wall_ms.max(self.freshness.since.get()), ..now }
+    }
+
+    /// Keeps when a message was signed, before it counts.
+    pub(crate) async fn keep_signed(self: &Arc<Self>, signed_ms: u64) {
+        if signed_ms > self.wall_ms() && !self.signed_until.covers(signed_ms) {
+            let kept = self.blocking(move |inner| {
+                inner.signed_until.raise(signed_ms);
+                Ok(())
+            });
+            // On the heap: few messages come from the future, and every connection would hold room for it.
+            if let Err(error) = Box::pin(kept).await {
+                tracing::warn!(error = error.message, "cannot keep the time of a signature");
+            }
+        }
     }
 
     /// The clock of the system, milliseconds since 1970: what the lives of keys are measured on.
@@ -312,25 +332,18 @@ impl Inner {
             Ask::Cancel(id) => Ok(self.jobs.cancel(principal, *id).map(|()| Done::Told(*id))?),
         }
     }
-
-    /// Counts a message connection in, unless there are too many.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Entered> {
-        let max = self.config.limits.connections_max;
-        let count = |n: usize| (n < max).then_some(n + 1);
-        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).ok()?;
-        Some(Entered(Arc::clone(self)))
-    }
 }
 
-/// A connection that is counted; dropping it counts it out.
-#[derive(Debug)]
-pub(crate) struct Entered(Arc<Inner>);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
-    }
+/// No key may use up more than an eighth of the room, but as much as one connection needs at the full rate.
+fn replay_limits(config: &ServiceConfig) -> ReplayLimits {
+    let limits = ReplayLimits::for_freshness(config.auth_window_ms);
+    let nonces_max = config.limits.nonces_max;
+    // A nonce is held a quarter longer than the window at most.
+    let held_s = usize::try_from(limits.window_ms.saturating_mul(5) / 4_000).unwrap_or(usize::MAX);
+    let rate = usize::try_from(config.sessions.messages_per_s).unwrap_or(usize::MAX);
+    let burst = usize::try_from(config.sessions.message_burst).unwrap_or(usize::MAX);
+    let one_needs = rate.saturating_mul(held_s).saturating_add(burst);
+    ReplayLimits { nonces_max, per_key_max: (nonces_max / 8).max(one_needs), ..limits }
 }
 
 fn health_of(table: &JobTable, now: Now, checks: Vec<Check>) -> SystemHealth {

@@ -7,9 +7,10 @@ use std::sync::PoisonError;
 use std::task::Poll;
 use std::time::Duration;
 
-use spandrel_download::{Conversation, Question, pair_of};
+use spandrel_download::{Conversation, Question};
+use spandrel_download_protocol::pair_of;
 use spandrel_jobs::Now;
-use spandrel_session::{AuthRefusal, Entropy, LayerError, Layers, Millis, WallMillis};
+use spandrel_session::{AuthRefusal, Entropy, LayerError, Layers, Millis, ReplayError, WallMillis};
 use spandrel_transport::{Close, Connection, Frame, LinkError};
 
 use crate::service::Inner;
@@ -57,13 +58,24 @@ impl Wire {
         self.layers.inbound(frame).map_err(|error| error.close())
     }
 
-    /// Whether the text that was [`open`](Self::open)ed last proves who it is from.
-    pub(crate) fn verify(&mut self, text: &str, inner: &Inner) -> Result<(), AuthRefusal> {
-        let now = inner.now();
-        self.layers.verify(text, WallMillis::new(now.wall_ms), &inner.freshness, |kid, nonce| {
+    /// Whether the text that was [`open`](Self::open)ed last proves who it is from. Gives the time it was signed at, 0
+    /// for one that need not be: only when that [is kept](Inner::keep_signed) may it count.
+    pub(crate) fn verify(
+        &mut self,
+        text: &str,
+        inner: &Inner,
+        conversation: &mut Conversation,
+    ) -> Result<u64, AuthRefusal> {
+        let now = inner.signing_now();
+        let mut signed_ms = 0;
+        self.layers.verify(text, WallMillis::new(now.wall_ms), &inner.freshness, |kid, nonce, at_ms| {
+            signed_ms = at_ms;
+            // Nonces are remembered for all: a flood of one connection must not use the room up.
+            conversation.count(now).map_err(|retry_after_ms| ReplayError::TooFast { retry_after_ms })?;
             let mut replays = inner.replays.lock().unwrap_or_else(PoisonError::into_inner);
             replays.admit(Millis::new(now.mono_ms), kid, nonce)
-        })
+        })?;
+        Ok(signed_ms)
     }
 
     /// Reads a message of the session's form.

@@ -696,6 +696,65 @@ async fn a_source_that_gives_no_answer_is_answered_for() {
     timeout(PATIENCE, back).await.expect("when it answers, all is as before");
 }
 
+/// Reads of a preview that get no answer keep its place; who comes next is not left waiting for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_waits_for_its_turn_only_so_long() {
+    let gate = Arc::new(Gate::default());
+    let shut = Arc::clone(&gate);
+    let bench = Bench::over(
+        100,
+        |inner| Arc::new(Mute { inner, gate: shut }),
+        |config| {
+            config.limits.command_ms_max = 300;
+            config.limits.previews_max = 1;
+        },
+    )
+    .await;
+    gate.set(true);
+    let preview = || async { bench.call("POST", "/v1/preview", "", &request().to_string()).await };
+    let mut refused = Vec::new();
+    for _ in 0..3 {
+        refused.push(timeout(PATIENCE, preview()).await);
+    }
+    gate.set(false);
+    for (refused, want) in refused.into_iter().zip(["TIMEOUT", "OVERLOADED", "OVERLOADED"]) {
+        let refused = refused.expect("an answer");
+        assert_eq!((refused.status, &refused.json()["code"]), (503, &want.into()));
+        assert!(refused.json()["retryAfter"].is_u64(), "{refused:?}");
+    }
+    let back = async { while preview().await.status != 200 {} };
+    timeout(PATIENCE, back).await.expect("the place comes back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_left_while_its_command_runs_is_noticed() {
+    let gate = Arc::new(Gate::default());
+    let shut = Arc::clone(&gate);
+    let bench = Bench::over(
+        100,
+        |inner| Arc::new(Mute { inner, gate: shut }),
+        |config| {
+            config.sessions.commands_max = 1;
+            config.sessions.heartbeat_interval_ms = 50;
+        },
+    )
+    .await;
+    gate.set(true);
+    let mut socket = bench.socket(&[]).await;
+    let ask = json!({ "event": "download:request", "data": request(), "timestamp": 1, "requestId": "r" });
+    socket.0.send(Message::text(ask.to_string())).await.unwrap();
+    // Not read any more from here on: only what is written tells.
+    drop(socket);
+    let noticed = async {
+        while bench.service.connections_ended() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let noticed = timeout(PATIENCE, noticed).await;
+    gate.set(false);
+    noticed.expect("the connection is over while the command still waits");
+}
+
 /// Everything below a folder that others than the owner could look at.
 #[cfg(unix)]
 fn readable_by_others(folder: &Path) -> Vec<String> {
@@ -770,7 +829,9 @@ async fn a_source_that_fails_all_tries_of_a_job_makes_the_server_unhealthy() {
     assert_eq!(status["error"]["recoverable"], true, "{status}");
     assert!(!String::from_utf8_lossy(&failed.body).contains("secret"), "{status}");
     assert_eq!(socket.event("system:error").await["code"], "SOURCE_ERROR");
-    assert_eq!(bench.get("/v1/health").await.status, 503);
+    let sick = bench.get("/v1/health").await;
+    let source = &sick.json()["checks"][0];
+    assert_eq!((sick.status, &source["message"]), (503, &"a data set cannot be read".into()), "{source}");
     // Jobs are still taken: one that comes through shows that all is well.
     gate.fails.store(false, Ordering::SeqCst);
     file_of(&bench).await;

@@ -132,7 +132,7 @@ async fn a_sealed_session_runs_over_tcp_inside_tls() {
     conn.send(layers.outbound(text, WallMillis::new(wall_ms()), bench::entropy).unwrap()).await.unwrap();
     let frame = conn.recv().await.unwrap().unwrap();
     let text = layers.inbound(&frame).unwrap();
-    layers.verify(&text, WallMillis::new(wall_ms()), &Freshness::default(), |_, _| Ok(())).unwrap();
+    layers.verify(&text, WallMillis::new(wall_ms()), &Freshness::default(), |_, _, _| Ok(())).unwrap();
     assert!(text.contains("\"status:update\"") && text.contains("\"t1\""), "{text}");
     // The key goes, and with it the session.
     bench.ring.replace(vec![key("k2", 0x22, "bob")], vec![]).unwrap();

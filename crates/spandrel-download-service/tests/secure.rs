@@ -18,6 +18,7 @@ use spandrel_export_engine::{Clock, SystemClock};
 use spandrel_jobs::Now;
 use spandrel_session::{Direction, SealForm, Signing};
 use spandrel_transport::Frame;
+use tokio_tungstenite::tungstenite::Message;
 
 const UP: Direction = Direction::ClientToServer;
 
@@ -257,6 +258,32 @@ async fn the_same_message_counts_once_on_any_connection() {
     assert_eq!(later.ask("status:check", json!({})).await["event"], "status:update");
 }
 
+/// Signs by the time that is told in the hello, and by that of a refusal.
+async fn gets_in(bench: &Bench, recorded: &str) {
+    let at = |id: &str, stamp| signed(&check(id), "k1", 0x11, UP, stamp);
+    let mut peer = bench.signed("k1", 0x11).await;
+    let told = peer.hello["data"]["serverTime"].as_u64().unwrap();
+    peer.raw_text(&at("hello", told)).await;
+    assert_eq!(peer.until(|m| m["requestId"] == "hello").await["event"], "status:update");
+    peer.raw_text(recorded).await;
+    let error = peer.error().await;
+    assert_eq!(error["data"]["code"], "AUTH_EXPIRED");
+    let told = error["data"]["details"]["serverTime"].as_u64().unwrap();
+    peer.raw_text(&at("told", told)).await;
+    assert_eq!(peer.until(|m| m["requestId"] == "told").await["event"], "status:update");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clock_ahead_signed_before_a_restart_does_not_count_after_it() {
+    let mut bench = Bench::start(AuthMode::Required).await;
+    let recorded = signed(&check("once"), "k1", 0x11, UP, wall_ms() + 25_000);
+    let mut peer = bench.signed("k1", 0x11).await;
+    peer.raw_text(&recorded).await;
+    assert_eq!(peer.until(|m| m["requestId"] == "once").await["event"], "status:update");
+    bench.restart().await;
+    gets_in(&bench, &recorded).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_no_more_nonces_can_be_held_messages_are_refused_for_a_while() {
     let bench = Bench::start_with(AuthMode::Required, |config| config.limits.nonces_max = 2).await;
@@ -274,6 +301,37 @@ async fn when_no_more_nonces_can_be_held_messages_are_refused_for_a_while() {
     }
     let mut bearer = Peer::connect(bench.address, &Dial { token: ALICE, ..Dial::default() }).await;
     assert_eq!(bearer.ask("status:check", json!({})).await["event"], "status:update", "others go on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_one_key_leaves_room_for_the_others() {
+    let bench = Bench::start_with(AuthMode::Required, |config| {
+        config.limits.nonces_max = 100;
+        config.sessions.messages_per_s = 1;
+        config.sessions.message_burst = 10;
+    })
+    .await;
+    let mut peers = Vec::new();
+    let mut codes = Vec::new();
+    // First more than fits from one connection, which its rate stops; then from many.
+    for (round, count) in [120].into_iter().chain([10; 12]).enumerate() {
+        let mut peer = bench.signed("k1", 0x11).await;
+        for n in 0..count {
+            peer.send(message("status:check", &json!({}), &format!("f{n}"))).await;
+        }
+        for n in 0..count {
+            let answer = peer.until(|m| m["requestId"] == format!("f{n}")).await;
+            codes.push((round, answer["data"]["code"].as_str().unwrap_or("none").to_owned()));
+        }
+        peers.push(peer);
+    }
+    let of = |round: usize, code: &str| codes.iter().filter(|c| **c == (round, code.to_owned())).count();
+    assert!(of(0, "RATE_LIMITED") > 90 && of(0, "OVERLOADED") == 0, "{codes:?}");
+    assert!(of(1, "none") == 10 && of(12, "OVERLOADED") > 0, "{codes:?}");
+    let mut other = bench.signed("k2", 0x22).await;
+    for _ in 0..5 {
+        assert_eq!(other.ask("status:check", json!({})).await["event"], "status:update");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -420,19 +478,30 @@ async fn deflated_garbage_and_bombs_end_the_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_with_its_key() {
     let bench = Bench::start(AuthMode::Required).await;
+    let mut plain = bench.signed("k1", 0x11).await;
+    let dial = Dial { protocol: BOTH, key: Some(("k1", 0x11)), ..Dial::default() };
+    let mut sealed = Peer::connect(bench.address, &dial).await;
+    let mut other = bench.signed("k2", 0x22).await;
+    let mut idle = [bench.signed("k1", 0x11).await, bench.signed("nobody", 0x11).await];
+    for peer in [&mut plain, &mut sealed] {
+        assert_eq!(peer.ask("status:check", json!({})).await["event"], "status:update");
+    }
+    // The end comes once all have been answered, however long that took.
     let end = wall_ms() + 700;
     bench
         .ring
         .replace(vec![key("k1", 0x11, "alice").with_life(0, end), key("k2", 0x22, "bob")], vec![])
         .unwrap();
-    let mut plain = bench.signed("k1", 0x11).await;
-    let dial = Dial { protocol: BOTH, key: Some(("k1", 0x11)), ..Dial::default() };
-    let mut sealed = Peer::connect(bench.address, &dial).await;
-    let mut other = bench.signed("k2", 0x22).await;
-    assert_eq!(plain.ask("status:check", json!({})).await["event"], "status:update");
+    bench.service.recheck();
     assert_eq!((plain.close_code().await, sealed.close_code().await), (4401, 4401));
-    let late = wall_ms().saturating_sub(end);
-    assert!(late <= 1_000, "closed {late} ms after its end");
+    assert!(wall_ms() >= end, "not before its end");
+    // Who proved nothing does not learn whether there was such a key.
+    for peer in &mut idle {
+        let silence = tokio::time::timeout(Duration::from_millis(100), peer.next()).await;
+        assert!(silence.is_err(), "{silence:?}");
+    }
+    idle[0].send(check("late")).await;
+    assert_eq!(idle[0].close_code().await, 4401, "but a key is good for nothing after its end");
     assert_eq!(other.ask("status:check", json!({})).await["event"], "status:update");
 }
 
@@ -443,6 +512,7 @@ async fn what_is_taken_away_ends_its_sessions() {
     let mut alice = Peer::connect(bench.address, &token(ALICE)).await;
     let mut bob = Peer::connect(bench.address, &token(BOB)).await;
     let (mut k1, mut k2) = (bench.signed("k1", 0x11).await, bench.signed("k2", 0x22).await);
+    k2.ask("status:check", json!({})).await;
     // alice loses her token, k2 gets another secret.
     bench
         .ring
@@ -459,7 +529,8 @@ async fn what_is_taken_away_ends_its_sessions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_connections_are_told_in_the_form_of_their_session() {
     let bench = Bench::start_with(AuthMode::Required, |config| config.limits.connections_max = 1).await;
-    let _first = bench.signed("k1", 0x11).await;
+    let mut first = bench.signed("k1", 0x11).await;
+    first.ask("status:check", json!({})).await;
     let dial = |protocol| Dial { protocol, key: Some(("k1", 0x11)), ..Dial::default() };
     for protocol in [JSON, SEALED] {
         let mut ws = handshake(bench.address, &dial(protocol)).await.unwrap();
@@ -472,6 +543,39 @@ async fn too_many_connections_are_told_in_the_form_of_their_session() {
             assert!(text.contains("OVERLOADED") && text.contains(r#","auth":{"#), "{text}");
         } else {
             assert_eq!(came.len(), 1, "no word in the clear: {came:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_keep_nobody_out() {
+    let bench = Bench::start_with(AuthMode::Required, |config| config.limits.connections_max = 3).await;
+    let bearer = Dial { token: ALICE, ..Dial::default() };
+    let mut proved = bench.signed("k1", 0x11).await;
+    proved.ask("status:check", json!({})).await;
+    let mut known = Peer::connect(bench.address, &bearer).await;
+    let mut strangers = Vec::new();
+    for id in ["anything", "k2", "nobody"] {
+        // None of them has a secret, and none says anything.
+        strangers.push(bench.signed(id, 0x77).await);
+    }
+    let mut bob = bench.signed("k2", 0x22).await;
+    for stranger in &mut strangers {
+        assert_eq!(stranger.close_code().await, 1013);
+    }
+    for peer in [&mut proved, &mut known, &mut bob] {
+        assert_eq!(peer.ask("status:check", json!({})).await["event"], "status:update");
+    }
+    assert_eq!(refused_after_hello(&bench, &bearer).await, 1013, "now all have proved themselves");
+}
+
+async fn refused_after_hello(bench: &Bench, dial: &Dial<'_>) -> u16 {
+    let mut ws = handshake(bench.address, dial).await.unwrap();
+    loop {
+        match futures_util::StreamExt::next(&mut ws).await.unwrap().unwrap() {
+            Message::Close(frame) => return frame.unwrap().code.into(),
+            Message::Text(text) => assert!(text.contains("OVERLOADED"), "{text}"),
+            other => panic!("{other:?}"),
         }
     }
 }

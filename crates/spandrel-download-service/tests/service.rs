@@ -75,7 +75,7 @@ impl Bench {
     }
 }
 
-async fn open(dir: &Path, change: impl FnOnce(&mut ServiceConfig)) -> (Service, SocketAddr) {
+fn configured(dir: &Path) -> ServiceConfig {
     let mut source = DatasetConfig::new("logs", dir.join("logs.csv"));
     source.columns = Some(vec![
         Column::new("id", ColumnType::Int),
@@ -83,9 +83,13 @@ async fn open(dir: &Path, change: impl FnOnce(&mut ServiceConfig)) -> (Service, 
         Column::new("note", ColumnType::String),
     ]);
     let source = spandrel_source_parquet::open(source).unwrap();
+    ServiceConfig::new(dir.join("state")).with_dataset(Dataset::new("logs", source))
+}
+
+async fn open(dir: &Path, change: impl FnOnce(&mut ServiceConfig)) -> (Service, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mut config = ServiceConfig::new(dir.join("state")).with_dataset(Dataset::new("logs", source));
+    let mut config = configured(dir);
     config.listen = Some(address);
     change(&mut config);
     let service = Service::open(config).unwrap();
@@ -428,6 +432,32 @@ async fn the_page_and_the_numbers_are_there() {
     let names: Vec<_> =
         health["checks"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["source", "storage", "memory"]);
+}
+
+/// Before anything was proved, names are nobody's business.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_names_no_data_set_and_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("logs.csv"), "id,time,note\r\n1,2024-03-01T00:00:00Z,\"open").unwrap();
+    let (service, address) = open(dir.path(), |config| config.auth = Arc::new(Tokens)).await;
+    let bench = Bench { dir, service, address };
+    let health = bench.get("/v1/health").await.json();
+    let source = &health["checks"][0];
+    assert_eq!((&source["status"], &health["status"]), (&json!("warn"), &json!("degraded")), "{health}");
+    assert_eq!(source["message"], "a data set is not served whole", "{health}");
+    assert!(!health.to_string().contains("logs"), "{health}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_leaves_the_folder_of_the_first_alone() {
+    let bench = Bench::start().await;
+    let state = bench.dir.path().join("state");
+    std::fs::create_dir_all(state.join("scratch/sort")).unwrap();
+    std::fs::remove_file(state.join("secret")).unwrap();
+    let refused = Service::open(configured(bench.dir.path())).expect_err("one at a time").to_string();
+    assert!(refused.contains("another process"), "{refused}");
+    assert!(state.join("scratch/sort").exists(), "a preview of the first may sort there");
+    assert!(!state.join("secret").exists(), "made by one that may not run");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,9 @@ pub struct Limits {
     pub refusals_max: usize,
     /// Commands waiting for their answers. Default 64; a client that sends more waits.
     pub commands_max: usize,
+    /// Bytes of requests waiting for their answers before no more messages are read. Default 1 MiB, so one more of that
+    /// size at most is held; read and resolved, a request takes a few times its text.
+    pub commands_bytes_max: usize,
     /// Updates in one progress message. Default 100.
     pub batch_size: usize,
     /// Milliseconds an update waits for its batch. Default 1,000.
@@ -77,6 +80,7 @@ impl Default for Limits {
             message_burst: 200,
             refusals_max: 10,
             commands_max: 64,
+            commands_bytes_max: 1 << 20,
             batch_size: 100,
             batch_timeout_ms: 1_000,
             heartbeat_interval_ms: 10_000,

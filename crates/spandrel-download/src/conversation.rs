@@ -2,6 +2,7 @@
 
 mod answers;
 mod follow;
+mod turns;
 mod words;
 
 use std::collections::{HashMap, VecDeque};
@@ -9,17 +10,16 @@ use std::collections::{HashMap, VecDeque};
 use spandrel_download_protocol::{
     CloseCode, ConnectionHealth, DownloadError, DownloadId, ErrorCode, ErrorResponse, EventData, JobState,
     Message, ProgressUpdate, Refusal, RequestId, ServerEvent, StatusCheck, SystemHealth, parse_message,
-    write_message,
+    read_pair, write_message,
 };
 use spandrel_jobs::{JobTable, Now};
 use spandrel_session::{
-    AuthFailure, BatchLimits, Batcher, Beat, Heartbeat, HeartbeatTimes, Millis, Rate, RateLimit,
-    RefusalCounter, RefusalLimit,
+    BatchLimits, Batcher, Beat, Heartbeat, HeartbeatTimes, Millis, Rate, RateLimit, RefusalCounter,
+    RefusalLimit,
 };
 
 pub use self::words::{Ask, Command, Done, Output};
-use crate::pair::read_pair;
-use crate::{Pings, SessionConfig, Urls, auth, spread, view};
+use crate::{Pings, SessionConfig, Urls, spread, view};
 
 /// Refusals are counted over this long.
 const REFUSAL_WINDOW_MS: u64 = 60_000;
@@ -64,10 +64,14 @@ pub struct Conversation {
     attachments: HashMap<DownloadId, Attachment>,
     batch: Batcher<DownloadId, ProgressUpdate>,
     rate: RateLimit,
+    /// The rate has counted the message under way already.
+    is_counted: bool,
     refusals: RefusalCounter,
     heart: Heartbeat,
     heard_wall_ms: u64,
     commands: usize,
+    /// Of the requests among them.
+    command_bytes: usize,
     /// Commands among them that may lead to an attachment.
     creating: usize,
     /// Jobs whose end is told after the answer to the cancel, not before.
@@ -108,6 +112,7 @@ impl Conversation {
                 timeout_ms: limits.batch_timeout_ms,
             }),
             rate: RateLimit::new(at(now), Rate { per_s: limits.messages_per_s, burst: limits.message_burst }),
+            is_counted: false,
             refusals: RefusalCounter::new(RefusalLimit {
                 max: limits.refusals_max,
                 window_ms: REFUSAL_WINDOW_MS,
@@ -121,6 +126,7 @@ impl Conversation {
             ),
             heard_wall_ms: now.wall_ms,
             commands: 0,
+            command_bytes: 0,
             creating: 0,
             cancelling: Vec::new(),
             own_ids: 0,
@@ -172,28 +178,13 @@ impl Conversation {
         self.parsed(now, read_pair(line, &limits))
     }
 
-    /// A message came that did not prove who it is from. Answered here; whether it was one too many is for the
-    /// driver to know.
-    pub fn unproved(&mut self, now: Now, text: &str, why: &AuthFailure) {
-        self.heard(now);
-        if self.is_closed {
-            return;
-        }
-        let limits = &self.config.limits.protocol;
-        let id = auth::proved_id(text, why, limits).unwrap_or_else(|| self.own_id());
-        self.send(now, ServerEvent::SystemError, &id, &auth::refusal(why));
-    }
-
     fn parsed(&mut self, now: Now, message: Result<Message<'_>, Refusal>) -> Option<Question> {
+        let is_counted = std::mem::take(&mut self.is_counted);
         let refusal = match message {
             Err(refusal) => refusal,
-            Ok(message) => match self.rate.take(at(now)) {
+            Ok(message) => match if is_counted { Ok(()) } else { self.rate.take(at(now)) } {
                 Err(wait_ms) => {
-                    let error = ErrorResponse::new(ErrorCode::RateLimited, "too many messages; slow down");
-                    // Not before it helps.
-                    let later_ms = spread(wait_ms, self.config.session) / 3;
-                    let error = error.with_retry_after(wait_ms.saturating_add(later_ms));
-                    self.send(now, ServerEvent::SystemError, &message.request_id, &error);
+                    self.slow_down(now, &message.request_id, wait_ms);
                     return None;
                 }
                 Ok(()) => match message.known_event() {
@@ -245,8 +236,9 @@ impl Conversation {
     /// A command was carried out.
     pub fn done(&mut self, now: Now, world: World<'_>, command: &Command, done: Result<Done, ErrorResponse>) {
         self.commands = self.commands.saturating_sub(1);
-        if matches!(command.ask, Ask::Create { .. }) {
+        if let Ask::Create { text, .. } = &command.ask {
             self.creating = self.creating.saturating_sub(1);
+            self.command_bytes = self.command_bytes.saturating_sub(text.len());
         }
         let cancelled = match command.ask {
             Ask::Cancel(job) => Some(job),
@@ -372,7 +364,10 @@ impl Conversation {
 
     /// Whether no more messages should be taken until commands are done or the peer has read.
     pub fn is_busy(&self) -> bool {
-        self.commands >= self.config.limits.commands_max || self.over_since_ms.is_some()
+        let limits = &self.config.limits;
+        self.commands >= limits.commands_max
+            || self.command_bytes >= limits.commands_bytes_max
+            || self.over_since_ms.is_some()
     }
 
     fn refuse(&mut self, now: Now, refusal: Refusal) {

@@ -46,12 +46,3 @@ pub fn fuzz_conversation(data: &[u8]) {
         conversation.tick(now);
     }
 }
-
-/// Reads `data` as a line of a parent process, and a line made of what was read as a message again.
-pub fn fuzz_pair(data: &[u8]) {
-    let (line, limits) = (String::from_utf8_lossy(data), spandrel_download_protocol::Limits::default());
-    if let Ok(message) = crate::read_pair(&line, &limits) {
-        assert!(message.data.get().starts_with('{'), "data is an object");
-    }
-    let _ = crate::pair_of(&line);
-}

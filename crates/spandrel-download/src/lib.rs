@@ -39,7 +39,6 @@ mod config;
 mod conversation;
 #[doc(hidden)]
 pub mod fuzz;
-mod pair;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -47,6 +46,5 @@ pub mod view;
 
 pub use config::{Limits, Pings, SessionConfig};
 pub use conversation::{Ask, Command, Conversation, Done, Output, Question, World};
-pub use pair::{PAIR_BYTES_MAX, pair_of, read_pair};
 pub use spread::spread;
 pub use view::{FileUrl, Urls};

@@ -635,3 +635,32 @@ fn server_request_ids_are_unique_across_connections() {
     assert_eq!(ids.len(), 3);
     assert!(RequestId::parse(ids.first().unwrap()).is_err(), "a client may not choose one");
 }
+
+#[test]
+fn long_requests_are_answered_before_more_is_read() {
+    let mut bench = Bench::with_limits(1, Limits { commands_bytes_max: 1_000, ..Limits::default() });
+    let ask = |bench: &mut Bench, bytes: usize| {
+        let data = request(10).to_string();
+        let room = " ".repeat(bytes - data.len());
+        let data = data.replacen('{', &format!("{{{room}"), 1);
+        let text =
+            format!(r#"{{"event":"download:request","data":{data},"timestamp":1,"requestId":"b{bytes}"}}"#);
+        bench.with(0, |conversation, now, _| {
+            assert_eq!(conversation.message(now, &text), None);
+            match conversation.poll() {
+                Some(Output::Do(command)) => (command, conversation.is_busy()),
+                other => panic!("expected a command, got {other:?}"),
+            }
+        })
+    };
+    let (short, is_busy) = ask(&mut bench, 999);
+    assert!(!is_busy, "one byte under");
+    let (long, is_busy) = ask(&mut bench, 1_001);
+    assert!(is_busy);
+    for (command, bytes_left) in [(short, 1_001), (long, 0)] {
+        bench.with(0, |conversation, now, world| {
+            conversation.done(now, world, &command, Err(ErrorResponse::new(ErrorCode::Timeout, "")));
+            assert_eq!(conversation.is_busy(), bytes_left > 0, "{bytes_left} left");
+        });
+    }
+}

@@ -64,7 +64,7 @@ pub fn fuzz_guard(data: &[u8]) {
 pub fn fuzz_signed_url(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (path, query) = text.split_once('\n').unwrap_or((text, ""));
-    let signer = UrlSigner::new(&SecretKey::from_bytes([0x44; 32]));
+    let signer = UrlSigner::new(&SecretKey::from_bytes([0x44; 32]), "fuzz");
     let _ = UrlSigner::is_signed(Some(query));
     let _ = signer.check(path, query, 0);
     assert!(signer.check(path, &signer.sign(path, 1), 1).is_ok(), "own signature refused");

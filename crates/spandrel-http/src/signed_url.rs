@@ -24,10 +24,10 @@ pub struct UrlSigner {
 }
 
 impl UrlSigner {
-    /// Derives the signing key from the server's secret (salt `spandrel.download.v1`, info `url`).
+    /// Derives the signing key from the server's secret; `label` names the protocol (salt `label`, info `url`).
     #[must_use]
-    pub fn new(server_secret: &SecretKey) -> Self {
-        Self { key: derive(server_secret, b"spandrel.download.v1", b"url") }
+    pub fn new(server_secret: &SecretKey, label: &str) -> Self {
+        Self { key: derive(server_secret, label.as_bytes(), b"url") }
     }
 
     /// Gives the query, without `?`, that opens `path` up to and including `exp_unix_s`.
@@ -90,7 +90,7 @@ mod tests {
     const EXP: u64 = 1_710_000_900;
 
     fn signer() -> UrlSigner {
-        UrlSigner::new(&SecretKey::from_bytes([0x44; 32]))
+        UrlSigner::new(&SecretKey::from_bytes([0x44; 32]), "spandrel.download.v1")
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
                 assert_eq!(signer().check(path, &query, now), Err(UrlError::Invalid), "{name} at {now}");
             }
         }
-        let other = UrlSigner::new(&SecretKey::from_bytes([0x45; 32]));
+        let other = UrlSigner::new(&SecretKey::from_bytes([0x45; 32]), "spandrel.download.v1");
         assert_eq!(other.check(PATH, &format!("exp={EXP}&sig={SIG}"), 0), Err(UrlError::Invalid));
     }
 

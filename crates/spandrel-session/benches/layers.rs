@@ -73,7 +73,7 @@ fn there_and_back(bencher: Bencher<'_, '_>, (mut client, mut server): (Layers, L
         let now = Millis::new(u64::try_from(n / 16).unwrap_or(0));
         let frame = client.outbound(text, WALL, entropy).expect("within the limits");
         let text = server.inbound(&frame).expect("as it was sent");
-        let admit = |kid: &KeyId, nonce: &[u8; 16]| cache.admit(now, kid, nonce);
+        let admit = |kid: &KeyId, nonce: &[u8; 16], _: u64| cache.admit(now, kid, nonce);
         server.verify(&text, WALL, &Freshness::default(), admit).expect("well signed");
         black_box(text.len())
     });

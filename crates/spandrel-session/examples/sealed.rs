@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("on the wire {} bytes {:02x?}..", frame.len(), frame.data().slice(..16).to_vec());
 
     let text = server.inbound(&frame)?;
-    server.verify(&text, CLOCK, &Freshness::default(), |kid, nonce| seen.admit(NOW, kid, nonce))?;
+    server.verify(&text, CLOCK, &Freshness::default(), |kid, nonce, _| seen.admit(NOW, kid, nonce))?;
     println!("server reads {text}");
 
     let mut changed = frame.data().to_vec();

@@ -82,12 +82,15 @@ pub fn fuzz_inflate(data: &[u8]) {
 
 /// Drives a small replay cache beside a list of everything that was ever admitted.
 ///
-/// The first two bytes choose how many nonces it holds and its window; every further pair is one message: the first
+/// The first two bytes choose how many nonces it holds, in all and of a key, and its window; every further pair is one message: the first
 /// byte is how much time passes (none up to 128, 16 ms for each above), the second chooses key and nonce.
 pub fn fuzz_replay(data: &[u8]) {
     let [held, window, operations @ ..] = data else { return };
-    let limits =
-        ReplayLimits { nonces_max: usize::from(*held % 24) + 1, window_ms: u64::from(*window) * 8 + 1 };
+    let limits = ReplayLimits {
+        nonces_max: usize::from(*held % 24) + 1,
+        per_key_max: usize::from(*held / 24) + 1,
+        window_ms: u64::from(*window) * 8 + 1,
+    };
     let kids: Vec<KeyId> = ["a", "b", "c"].iter().filter_map(|kid| KeyId::new(kid).ok()).collect();
     let mut model = Model { limits, admitted: Vec::new() };
     let mut cache = ReplayCache::new(limits);
@@ -123,7 +126,8 @@ impl Model {
         let most = window + (window / 4).max(1);
         let same = |entry: &&(u64, KeyId, [u8; 16])| entry.1 == *kid && entry.2 == nonce;
         let newest = self.admitted.iter().rev().find(same).map(|(at, ..)| now - at);
-        let maybe_held = self.admitted.iter().filter(|(at, ..)| now - at < most).count();
+        let maybe_held = || self.admitted.iter().filter(|(at, ..)| now - at < most);
+        let of_key = maybe_held().filter(|(_, of, _)| of == kid).count();
         match got {
             Ok(()) => {
                 assert!(newest.is_none_or(|age| age >= window), "forgotten early: {newest:?} of {window} ms");
@@ -134,9 +138,12 @@ impl Model {
             }
             Err(ReplayError::Full { retry_after_ms }) => {
                 assert!(newest.is_none_or(|age| age >= window), "a known nonce is refused as known");
-                assert!(maybe_held >= self.limits.nonces_max, "not full");
+                let is_full =
+                    maybe_held().count() >= self.limits.nonces_max || of_key >= self.limits.per_key_max;
+                assert!(is_full, "not full");
                 assert!((1..=most).contains(&retry_after_ms), "{retry_after_ms} ms is no time to wait");
             }
+            Err(error) => panic!("{error}: nothing asked for that"),
         }
     }
 }

@@ -49,7 +49,7 @@
 //! let mut seen = ReplayCache::new(ReplayLimits::default());
 //! let text = server.inbound(&frame)?;
 //! server
-//!     .verify(&text, clock, &Freshness::default(), |kid, nonce| seen.admit(now, kid, nonce))
+//!     .verify(&text, clock, &Freshness::default(), |kid, nonce, _| seen.admit(now, kid, nonce))
 //!     .expect("signed just now and never seen");
 //! assert!(text.starts_with(r#"{"event":"status:check""#)); // now parse it, `auth` and all
 //! # Ok::<(), spandrel_session::LayerError>(())
@@ -88,7 +88,7 @@ pub use heartbeat::{Beat, Heartbeat, HeartbeatTimes};
 pub use rate::{Rate, RateLimit};
 pub use refusals::{RefusalCounter, RefusalLimit};
 pub use secure::{
-    AuthFailure, AuthRefusal, Direction, Entropy, Freshness, KeyId, KeyIdError, LayerError, Layers,
+    AuthFailure, AuthRefusal, Direction, Entropy, Freshness, KeyId, KeyIdError, LABEL, LayerError, Layers,
     LayersConfig, ReplayCache, ReplayError, ReplayLimits, SealForm, SealKeys, Sealing, Side, Signed, Signer,
     Signing, sign_message, signing_key, verify_message,
 };

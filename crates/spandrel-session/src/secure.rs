@@ -20,8 +20,8 @@ pub use replay::{ReplayCache, ReplayError, ReplayLimits};
 pub use seal::{SealForm, SealKeys};
 pub use sign::{Freshness, Signed, sign_message, signing_key, verify_message};
 
-/// What every key derivation, signature and seal of the protocol begins with.
-const LABEL: &str = "spandrel.download.v1";
+/// What every key derivation, signature and seal of the protocol begins with; the salt of every key derived for it.
+pub const LABEL: &str = "spandrel.download.v1";
 
 /// Which way a message goes. Bound into signature and seal, so that no message can be sent back to its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

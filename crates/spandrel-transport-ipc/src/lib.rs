@@ -46,6 +46,7 @@ mod error;
 mod inherited;
 #[cfg(unix)]
 mod node;
+mod parent;
 mod stdio;
 mod threads;
 #[cfg(unix)]
@@ -58,6 +59,7 @@ pub use child::{Child, spawn};
 pub use error::IpcError;
 #[cfg(unix)]
 pub use node::{NodeCodec, node_channel};
+pub use parent::{Parent, ParentEnd};
 pub use stdio::stdio;
 pub use threads::blocking_stream;
 #[cfg(unix)]

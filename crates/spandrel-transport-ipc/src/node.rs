@@ -4,7 +4,7 @@ use std::env;
 
 use bytes::BytesMut;
 use serde::Deserialize;
-use spandrel_transport::{Driver, Limits, Link, Peer};
+use spandrel_transport::{ByteStream, Driver, Limits, Link, Peer};
 use spandrel_wire::{Codec, Frame, LinesCodec, OutBuf, WireError};
 use tokio::net::UnixStream;
 
@@ -18,13 +18,20 @@ use crate::{IpcError, error::shown, inherited::take_unix_socket};
 ///
 /// When the parent opened none, wants another serialization than `json`, or the channel is taken already.
 pub fn node_channel(limits: &Limits) -> Result<Box<dyn Link>, IpcError> {
+    Ok(link(stream()?, limits))
+}
+
+pub(crate) fn stream() -> Result<UnixStream, IpcError> {
     let variable = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let number = variable("NODE_CHANNEL_FD").ok_or(IpcError::NoChannel)?;
     let fd = descriptor(&number, variable("NODE_CHANNEL_SERIALIZATION_MODE").as_deref())?;
     let stream = take_unix_socket(fd)?;
     stream.set_nonblocking(true)?;
-    let stream = UnixStream::from_std(stream)?;
-    Ok(Box::new(Driver::new(stream, NodeCodec::new(limits), Peer::new("node"), limits)))
+    Ok(UnixStream::from_std(stream)?)
+}
+
+pub(crate) fn link(stream: impl ByteStream + 'static, limits: &Limits) -> Box<dyn Link> {
+    Box::new(Driver::new(stream, NodeCodec::new(limits), Peer::new("node"), limits))
 }
 
 /// Reads what the parent says about its channel.

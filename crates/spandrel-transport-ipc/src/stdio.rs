@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use spandrel_transport::{Driver, Limits, Link, Peer};
+use spandrel_transport::{BoxStream, ByteStream, Driver, Limits, Link, Peer};
 use spandrel_wire::LinesCodec;
 
 use crate::{IpcError, threads::blocking_stream};
@@ -20,9 +20,16 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 ///
 /// When called a second time, or the system has no more threads.
 pub fn stdio(limits: &Limits) -> Result<Box<dyn Link>, IpcError> {
+    Ok(link(stream()?, limits))
+}
+
+pub(crate) fn stream() -> Result<BoxStream, IpcError> {
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Err(IpcError::Taken { what: "standard input" });
     }
-    let stream = blocking_stream(std::io::stdin(), std::io::stdout())?;
-    Ok(Box::new(Driver::new(stream, LinesCodec::new(limits), Peer::new("stdio"), limits)))
+    Ok(blocking_stream(std::io::stdin(), std::io::stdout())?)
+}
+
+pub(crate) fn link(stream: impl ByteStream + 'static, limits: &Limits) -> Box<dyn Link> {
+    Box::new(Driver::new(stream, LinesCodec::new(limits), Peer::new("stdio"), limits))
 }

@@ -92,6 +92,17 @@ async fn only_one_replaces_a_file_left_behind() {
     assert!(UnixTransport::new().dial(&at(&path)).await.is_ok(), "the one that listens cannot be reached");
 }
 
+/// Whoever may read the folder may lock it for ever.
+#[tokio::test]
+async fn a_folder_another_one_keeps_locked_is_used_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let held = fs::File::open(dir.path()).unwrap();
+    held.lock().unwrap();
+    let _listener = UnixTransport::new().listen(&at(&path)).await.expect("binds");
+    assert!(UnixTransport::new().dial(&at(&path)).await.is_ok());
+}
+
 #[tokio::test]
 async fn lines_that_are_no_messages_arrive_and_the_link_lives_on() {
     let dir = tempfile::tempdir().unwrap();

@@ -47,6 +47,8 @@ pub enum HandshakeError {
     Status {
         /// The status.
         status: u16,
+        /// Its `Retry-After` in milliseconds, where that is a number of seconds.
+        retry_after_ms: Option<u64>,
     },
     /// The server's answer does not fit the request.
     #[error("wrong answer to the upgrade: {0}")]
@@ -175,7 +177,8 @@ impl Dialled {
     /// with a close code.
     pub(crate) fn check<B>(&self, response: &Response<B>) -> Result<Option<String>, HandshakeError> {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(HandshakeError::Status { status: response.status().as_u16() });
+            let retry_after_ms = retry_after_ms(response.headers());
+            return Err(HandshakeError::Status { status: response.status().as_u16(), retry_after_ms });
         }
         let headers = response.headers();
         if !has_token(headers, &header::UPGRADE, "websocket")
@@ -197,6 +200,14 @@ impl Dialled {
             _ => Err(HandshakeError::Answer("a subprotocol nobody asked for")),
         }
     }
+}
+
+/// Dates are not read: who means a pause gives seconds, and a date would need a clock that both sides trust.
+fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    // `parse` takes a sign, the header has none.
+    let is_number = !seconds.is_empty() && seconds.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| seconds.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1000))
 }
 
 fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {

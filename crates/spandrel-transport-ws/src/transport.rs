@@ -285,7 +285,7 @@ async fn read_head(stream: &mut BoxStream, limits: &Limits) -> Result<(BytesMut,
 
 fn dial(error: HandshakeError) -> DialError {
     match error {
-        HandshakeError::Status { status } => DialError::Refused { status },
+        HandshakeError::Status { status, retry_after_ms } => DialError::Refused { status, retry_after_ms },
         e => DialError::Handshake(e.to_string()),
     }
 }

@@ -241,8 +241,39 @@ async fn what_is_no_upgrade_gets_an_http_answer() {
         .dial(&local)
         .await
     {
-        Err(DialError::Refused { status: 403 }) => {}
+        Err(DialError::Refused { status: 403, retry_after_ms: None }) => {}
         other => panic!("a refused client got {:?}", other.map(|_| "a link")),
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_when_to_come_back() {
+    for (header, want) in [
+        ("", None),
+        ("Retry-After: 7\r\n", Some(7000)),
+        ("retry-after:  0 \r\n", Some(0)),
+        ("Retry-After: 99999999999999999999\r\n", Some(u64::MAX)),
+        ("Retry-After: +7\r\n", None),
+        ("Retry-After: -7\r\n", None),
+        ("Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n", None),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let answer = format!("HTTP/1.1 503 Service Unavailable\r\n{header}Content-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        match WsTransport::new().dial(&url.parse().unwrap()).await {
+            Err(DialError::Refused { status: 503, retry_after_ms }) => {
+                assert_eq!(retry_after_ms, want, "{header:?}");
+            }
+            other => panic!("{header:?}: {:?}", other.map(|_| "a link")),
+        }
     }
 }
 

@@ -19,6 +19,8 @@ use crate::{Link, LinkError, LinkStats, Peer};
 
 /// Pieces handed to one vectored write.
 const SLICES: usize = 16;
+/// An alarm that is heard so much later was not listened for.
+const AWAY: Duration = Duration::from_secs(1);
 /// Most bytes asked for in one read, unless the codec wants more.
 const READ_BYTES_MAX: usize = 16 << 10;
 
@@ -249,7 +251,9 @@ where
         let frames_in = self.stats.frames_in;
         let half =
             self.half.get_or_insert_with(|| Box::new(Half { timer: Box::pin(sleep(after)), frames_in }));
-        if half.frames_in != frames_in {
+        // Polled long after its alarm: nobody read meanwhile, and the peer may have had no room to go on.
+        let was_away = half.timer.deadline() + AWAY < Instant::now();
+        if half.frames_in != frames_in || was_away {
             half.frames_in = frames_in;
             half.timer.as_mut().reset(Instant::now() + after);
         }

@@ -84,6 +84,8 @@ pub enum DialError {
     Refused {
         /// HTTP status of the answer.
         status: u16,
+        /// Milliseconds after which it wants to be asked again, from `Retry-After`; a date there is not read.
+        retry_after_ms: Option<u64>,
     },
     /// The peer answered and said goodbye.
     #[error("peer closed during the handshake: {close}")]

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Error;
 use super::FLIGHTS;
 use super::data::{all, flights, with};
 use super::http::Answer;
-use super::server::{Server, until};
+use super::server::{PATIENCE, Server, until};
 use super::ws::{Came, SUBPROTOCOL, Ws, new_id};
 
 /// Codes with a test in this module, named like the test.
@@ -296,7 +296,9 @@ async fn overloaded() {
     server.http().until(&id_of(&queued), "cancelled", |s| s["state"] == "cancelled").await;
     drop(ws);
     let metrics = || server.http().get("/metrics");
+    let began = tokio::time::Instant::now();
     while !metrics().await.text().contains("spandrel_connections 0") {
+        assert!(began.elapsed() < PATIENCE, "the connection is not forgotten");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     still_serves(&server).await;

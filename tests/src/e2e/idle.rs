@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::server::{PATIENCE, Server};
 use super::ws::SUBPROTOCOL;
@@ -81,7 +81,7 @@ async fn idle(server: &Server, tls: Option<TlsClient>, max_kib: u64) {
         first.spawn(hold(server.address(), tls.clone(), ready.clone()));
     }
     for _ in 0..200 {
-        arrived.recv().await.expect("every connection is greeted");
+        timeout(PATIENCE, arrived.recv()).await.expect("every connection is greeted");
     }
     first.shutdown().await;
     let before = rest_kib(server, tls.as_ref()).await;
@@ -91,7 +91,7 @@ async fn idle(server: &Server, tls: Option<TlsClient>, max_kib: u64) {
         held.spawn(hold(server.address(), tls.clone(), ready.clone()));
         if held.len() % 200 == 0 {
             for _ in 0..200 {
-                arrived.recv().await.expect("every connection is greeted");
+                timeout(PATIENCE, arrived.recv()).await.expect("every connection is greeted");
             }
         }
     }

@@ -43,9 +43,10 @@ pub(crate) fn binary() -> &'static Path {
 pub(crate) fn command(args: &[&str], folder: &Path) -> Command {
     let mut command = Command::new(binary());
     command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Only what the command line says.
-    for name in ["LISTEN", "STATE_DIR", "CONFIG", "DATA", "PUBLIC_BASE_URL", "BEARER"] {
-        command.env_remove(format!("SPANDREL_{name}"));
+    // Only what the command line says: no address, key or data of whoever runs the tests.
+    let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SPANDREL_"));
+    for (name, _) in ours {
+        command.env_remove(name);
     }
     command.env_remove("RUST_LOG");
     command
@@ -69,6 +70,7 @@ pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
     scheme: &'static str,
+    tcp: Option<SocketAddr>,
     log: Arc<Mutex<String>>,
     /// From the start of the process until it could be asked.
     pub(crate) started_in: Duration,
@@ -89,8 +91,8 @@ impl Server {
         std::fs::write(folder.path().join("config.json"), base.to_string()).expect("the configuration");
         let scheme = if base.get("tls").is_some_and(|tls| !tls.is_null()) { "https" } else { "http" };
         let log = Arc::default();
-        let (child, address, started_in) = launch(folder.path(), "127.0.0.1:0", &log);
-        Self { folder, child, address, scheme, log, started_in }
+        let (child, address, tcp, started_in) = launch(folder.path(), "127.0.0.1:0", &log);
+        Self { folder, child, address, scheme, tcp, log, started_in }
     }
 
     /// Changes members of the configuration; the server reads it when it is told to.
@@ -124,6 +126,11 @@ impl Server {
 
     pub(crate) fn http(&self) -> Http {
         Http::new(self.address)
+    }
+
+    /// Where it takes length-prefixed frames, if it was told to.
+    pub(crate) fn tcp(&self) -> SocketAddr {
+        self.tcp.expect("tcpListen is configured")
     }
 
     pub(crate) async fn ws(&self) -> Ws {
@@ -167,7 +174,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         assert!(self.child.try_wait().is_ok_and(|status| status.is_some()), "it ended before");
         let at = self.address.to_string();
-        (self.child, self.address, self.started_in) = launch(self.folder.path(), &at, &self.log);
+        (self.child, self.address, self.tcp, self.started_in) = launch(self.folder.path(), &at, &self.log);
     }
 
     pub(crate) fn log(&self) -> String {
@@ -218,7 +225,11 @@ impl Drop for Server {
 }
 
 /// Starts the binary and reads its standard output until it says where it serves.
-fn launch(folder: &Path, listen: &str, log: &Arc<Mutex<String>>) -> (Child, SocketAddr, Duration) {
+fn launch(
+    folder: &Path,
+    listen: &str,
+    log: &Arc<Mutex<String>>,
+) -> (Child, SocketAddr, Option<SocketAddr>, Duration) {
     let began = Instant::now();
     let mut command = Command::new(binary());
     command.args(["serve", "--config", "config.json", "--listen", listen]).current_dir(folder);
@@ -226,15 +237,19 @@ fn launch(folder: &Path, listen: &str, log: &Arc<Mutex<String>>) -> (Child, Sock
     let mut child = piped.stdin(Stdio::null()).spawn().expect("the server starts");
     collect(child.stderr.take().expect("piped"), Arc::clone(log));
     let mut out = BufReader::new(child.stdout.take().expect("piped"));
-    let mut line = String::new();
-    out.read_line(&mut line).expect("its output");
-    let address = line.split("://").nth(1).and_then(|rest| rest.trim().trim_end_matches('/').parse().ok());
-    let Some(address) = address else {
+    let mut said = String::new();
+    // The last line comes once everything listens.
+    while !said.contains("Stop with") && out.read_line(&mut said).is_ok_and(|read| read > 0) {}
+    let after = |name: &str| {
+        let rest = said.split(name).nth(1)?.split("://").nth(1)?;
+        rest.lines().next()?.trim_end_matches('/').parse().ok()
+    };
+    let Some(address) = after("Serving") else {
         let _ = child.kill();
         let status = child.wait();
-        panic!("the server ended before it served: {status:?}, {line:?}\n{}", log.lock().expect("the log"));
+        panic!("the server ended before it served: {status:?}, {said:?}\n{}", log.lock().expect("the log"));
     };
-    (child, address, began.elapsed())
+    (child, address, after("Also"), began.elapsed())
 }
 
 fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {

@@ -64,6 +64,12 @@ impl Ws {
         self.stream.send(Message::text(text)).await.expect("it can be sent");
     }
 
+    /// Sends a message to a server that may be gone.
+    pub(crate) async fn try_send(&mut self, event: &str, data: &Value) {
+        let message = json!({ "event": event, "data": data, "timestamp": 0, "requestId": new_id() });
+        let _ = self.stream.send(Message::text(message.to_string())).await;
+    }
+
     pub(crate) async fn send(&mut self, event: &str, request_id: &str, data: &Value) {
         let message = json!({ "event": event, "data": data, "timestamp": 0, "requestId": request_id });
         self.send_text(&message.to_string()).await;

@@ -46,11 +46,11 @@ async fn pings_of_a_peer_that_never_reads_are_not_hoarded() {
     let before = victim.server.rss_kib();
     let mut raw = Raw::open(Wire::Ws, victim.server.address()).await;
     let pings = frame(0x89, &[b'p'; 125]).repeat(1_000);
-    for _ in 0..200 {
-        if timeout(Duration::from_millis(500), raw.send(&pings)).await.is_err() {
-            break; // it takes no more: that is the point
-        }
+    let mut sent = 0;
+    while sent < 200_000 && timeout(Duration::from_secs(2), raw.send(&pings)).await.is_ok() {
+        sent += 1_000; // until it takes no more: that is the point
     }
+    assert!(sent >= 10_000, "only {sent} pings were tried");
     victim.still_serves("200,000 pings").await;
     let grown = victim.server.rss_kib().saturating_sub(before);
     assert!(grown <= 2 << 10, "{grown} KiB for one peer");
@@ -158,7 +158,8 @@ async fn stops_under_load_end_every_conversation_in_good_order() {
                 ws.send("download:request", &id, &request).await;
                 let mut is_answered = false;
                 for _ in 0..100_000 {
-                    ws.send("status:check", &new_id(), &json!({ "scope": "all" })).await;
+                    // What is sent after the server has said goodbye goes nowhere.
+                    ws.try_send("status:check", &json!({ "scope": "all" })).await;
                     match ws.came().await {
                         // What was still on its way when the server said this is asked again elsewhere.
                         Came::Message(message) => {
@@ -174,12 +175,11 @@ async fn stops_under_load_end_every_conversation_in_good_order() {
         sleep(Duration::from_millis(20 + 37 * stop)).await;
         let (code, took) = server.terminate().await;
         assert_eq!(code, Some(0), "{}", server.log());
-        assert!(took < Duration::from_secs(6), "it took {took:?}");
+        assert!(took < Duration::from_secs(5), "it took {took:?}");
         while let Some(ended) = talking.join_next().await {
-            // Sending on a connection that was closed meanwhile is where the client's side may end.
-            let Ok((code, is_answered)) = ended else { continue };
-            assert!([1001, 1006].contains(&code), "{code}");
-            assert!(is_answered || code == 1006, "neither an answer nor a farewell");
+            let (code, is_answered) = ended.expect("no half message, no connection that never ends");
+            assert_eq!(code, 1001);
+            assert!(is_answered, "neither an answer nor a farewell");
         }
         server.restart();
         let jobs = server.get("/v1/downloads?limit=1000").await.json();

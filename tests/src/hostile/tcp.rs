@@ -12,8 +12,9 @@ use Want::{Close, Refusal};
 
 /// A victim that listens on a TCP port too.
 async fn victim() -> (Victim, SocketAddr) {
-    let at = SocketAddr::from(([127, 0, 0, 1], super::free_port().await));
-    (Victim::new(json!({ "tcpListen": at.to_string() })).await, at)
+    let victim = Victim::new(json!({ "tcpListen": "127.0.0.1:0" })).await;
+    let at = victim.server.tcp();
+    (victim, at)
 }
 
 /// Before the hello: what is said instead of an offer.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use spandrel_download_service::Service;
-use spandrel_download_service::spandrel_transport::{Link, Listener, Security, TlsServer, Transport as _};
-use spandrel_transport_ipc::{UnixTransport, node_channel, stdio};
+use spandrel_download_service::spandrel_transport::{Listener, Security, TlsServer, Transport as _};
+use spandrel_transport_ipc::{Parent as Streams, UnixTransport};
 use spandrel_transport_tcp::TcpTransport;
 
 use crate::config::{Certificate, Config, Ipc};
@@ -79,7 +79,7 @@ pub(super) async fn tcp(
 pub(super) enum Parent {
     None,
     /// The parent has one link, on stdin and stdout or on a channel.
-    Link(Box<dyn Link>),
+    Link(Streams),
     Listener(Box<dyn Listener>),
 }
 
@@ -89,8 +89,8 @@ pub(super) async fn parent(config: &Config, service: &Service) -> Result<Parent,
     let failed = |e: &dyn std::fmt::Display| format!("ipc: {e}");
     Ok(match config.ipc()? {
         None => Parent::None,
-        Some(Ipc::Stdio) => Parent::Link(stdio(&limits).map_err(|e| failed(&e))?),
-        Some(Ipc::Node) => Parent::Link(node_channel(&limits).map_err(|e| failed(&e))?),
+        Some(Ipc::Stdio) => Parent::Link(Streams::stdio(&limits).map_err(|e| failed(&e))?),
+        Some(Ipc::Node) => Parent::Link(Streams::node_channel(&limits).map_err(|e| failed(&e))?),
         Some(Ipc::Unix(path)) => {
             let at = format!("unix:{}", path.display()).parse().map_err(|e| failed(&e))?;
             let listener = UnixTransport::new().with_limits(limits).listen(&at).await;
@@ -112,24 +112,29 @@ impl Parent {
         }
     }
 
-    /// Talks to it; done when it is gone, which never happens when there is none or when it may come back.
-    pub(super) fn serve(self, service: &Service) -> impl Future<Output = ()> + use<> {
+    /// Talks to it; done when it is gone, which never happens when there is none or when it may come back. A session that
+    /// ends while the parent is there, because it was silent or spoke nonsense for too long, is no reason to leave those
+    /// alone who come by HTTP.
+    pub(super) async fn serve(self, service: &Service) {
         let service = service.clone();
         // A task of its own: it goes on while the server stops.
-        let talking = match self {
-            Self::None => None,
-            Self::Link(link) => Some(tokio::spawn(async move { service.serve_parent(link).await })),
+        match self {
+            Self::None => std::future::pending().await,
+            Self::Link(Streams { link, mut end, .. }) => {
+                let talking = tokio::spawn(async move { service.serve_parent(link).await });
+                tokio::select! {
+                    biased;
+                    () = &mut end => return,
+                    _ = talking => {}
+                }
+                tracing::warn!(
+                    "the session of the parent process is over, and it is still there; serving others on"
+                );
+                end.await;
+            }
             Self::Listener(listener) => {
                 tokio::spawn(async move { service.serve_parents(listener).await });
-                None
-            }
-        };
-        async move {
-            match talking {
-                Some(talking) => {
-                    let _ = talking.await;
-                }
-                None => std::future::pending().await,
+                std::future::pending().await
             }
         }
     }

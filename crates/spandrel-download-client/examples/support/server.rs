@@ -58,9 +58,9 @@ async fn session(
             Ok(text) => text.into_owned(),
             Err(error) => return Ok(conn.close(error.close()).await?),
         };
-        layers.verify(&text, clock, &Default::default(), |_, _| Ok(()))?; // a real one remembers nonces
+        layers.verify(&text, clock, &Default::default(), |_, _, _| Ok(()))?; // a real one remembers nonces
         let id = parse_message(&text, &Limits::default()).map_err(|refusal| refusal.error)?.request_id;
-        let state = SessionState {
+        let state: SessionState = SessionState {
             connected: true,
             last_heartbeat: 0,
             active_downloads: Default::default(),

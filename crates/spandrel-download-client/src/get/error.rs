@@ -30,7 +30,7 @@ pub enum GetError {
         /// Why.
         source: std::io::Error,
     },
-    /// Interrupted by the user before the server answered; it may have made the job.
+    /// Interrupted by the user before there was a job, or before a server that does not answer told its name.
     #[error("interrupted before the server answered")]
     InterruptedEarly,
     /// Interrupted by the user.

@@ -1,6 +1,6 @@
 //! What is under way: unanswered requests and followed jobs. Pure: messages in, effects out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -31,6 +31,16 @@ pub(crate) struct Ask {
     is_signed_again: bool,
 }
 
+impl Reply {
+    fn is_wanted(&self) -> bool {
+        match self {
+            Self::Start(reply, _) => !reply.is_closed(),
+            Self::State(reply) | Self::Detached(reply, _) => !reply.is_closed(),
+            Self::Again(_) => true,
+        }
+    }
+}
+
 impl Ask {
     pub(crate) const fn new(
         event: ClientEvent,
@@ -50,6 +60,8 @@ pub(crate) enum Reply {
     Start(Answer<DownloadStart>, Arc<Slot>),
     /// Wants a `status:update`.
     State(Answer<SessionState>),
+    /// Wants the `status:update` of a detach: the job is not followed any more then.
+    Detached(Answer<SessionState>, DownloadId),
     /// Nobody: a job is followed again after a reconnect.
     Again(DownloadId),
 }
@@ -86,7 +98,7 @@ impl Book {
         Self { max, asked: 0, unanswered: HashMap::new(), jobs: HashMap::new(), due: VecDeque::new() }
     }
 
-    /// Takes a question in; `None` when there are too many, which the asker has been told.
+    /// Takes a question in; `None` when it cannot be asked, which the asker has been told.
     pub(crate) fn register(&mut self, mut ask: Ask) -> Option<RequestId> {
         let max = self.max;
         if self.jobs.len() >= max {
@@ -96,26 +108,35 @@ impl Book {
             self.tell(ask.reply, ClientError::TooMany { max });
             return None;
         }
+        let id = ask.request_id.clone();
+        // Whoever stopped waiting may ask again under the same id.
+        if self.unanswered.get(&id).is_some_and(|earlier| earlier.reply.is_wanted()) {
+            self.tell(ask.reply, ClientError::UnderWay { id });
+            return None;
+        }
         self.asked += 1;
         ask.place = self.asked;
-        let id = ask.request_id.clone();
         self.unanswered.insert(id.clone(), ask);
         Some(id)
     }
 
     /// A new connection is open: repeats what was not answered under its old id, and attaches to every job
-    /// without an end (section 10.3). All of it becomes due.
+    /// without an end (section 10.3), those aside that are to be detached from. All of it becomes due.
     pub(crate) fn take_up_again(&mut self, new_id: impl Fn() -> RequestId) {
         self.unanswered.retain(|_, ask| !matches!(ask.reply, Reply::Again(_)));
         self.forget_dropped();
         let mut repeated: Vec<(u64, RequestId)> = Vec::with_capacity(self.unanswered.len());
+        let mut leaving = HashSet::new();
         for (id, ask) in &mut self.unanswered {
             ask.is_repeated = true;
+            if let Reply::Detached(_, job) = ask.reply {
+                leaving.insert(job);
+            }
             repeated.push((ask.place, id.clone()));
         }
         repeated.sort_unstable_by_key(|(place, _)| *place);
         self.due = repeated.into_iter().map(|(_, id)| id).collect();
-        for id in self.jobs.keys() {
+        for id in self.jobs.keys().filter(|id| !leaving.contains(id)) {
             let Ok(data) = serde_json::value::to_raw_value(&JobRef { download_id: *id }) else { continue };
             let ask = Ask::new(ClientEvent::DownloadAttach, data, new_id(), Reply::Again(*id));
             self.due.push_back(ask.request_id.clone());
@@ -229,7 +250,7 @@ impl Book {
                     self.jobs.entry(id).or_default().push(slot);
                 }
             }
-            Some(reply @ Reply::State(_)) => {
+            Some(reply @ (Reply::State(_) | Reply::Detached(..))) => {
                 let wrong = ProtocolError::ServerMessage("download:start answers something else".to_owned());
                 self.tell(reply, wrong.into());
             }
@@ -245,6 +266,10 @@ impl Book {
         }
         match self.answered(message).map(|ask| ask.reply) {
             Some(Reply::State(reply)) => drop(reply.send(Ok(state))),
+            Some(Reply::Detached(reply, id)) => {
+                self.end(id, &DownloadEvent::Detached);
+                drop(reply.send(Ok(state)));
+            }
             Some(reply) => {
                 let wrong = ProtocolError::ServerMessage("status:update answers something else".to_owned());
                 self.tell(reply, wrong.into());
@@ -333,6 +358,13 @@ impl Book {
         match reply {
             Reply::Start(reply, _) => drop(reply.send(Err(error))),
             Reply::State(reply) => drop(reply.send(Err(error))),
+            Reply::Detached(reply, id) => {
+                // On a later connection the job may not even be attached to: nobody is to wait for it.
+                if matches!(error, ClientError::Refused(_)) {
+                    self.end(id, &DownloadEvent::Detached);
+                }
+                drop(reply.send(Err(error)));
+            }
             Reply::Again(id) => match error {
                 ClientError::Refused(refusal) => self.end(id, &DownloadEvent::Error(refusal)),
                 error => tracing::debug!(%error, %id, "not followed again"),

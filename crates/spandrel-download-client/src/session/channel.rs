@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::task::{Context, Poll, ready};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use spandrel_download_protocol::{Limits, ProtocolError, ServerMessage, Subprotocol, parse_server_message};
+use spandrel_download_protocol::{
+    Limits, ProtocolError, ServerMessage, Subprotocol, pair_of, parse_server_message, read_server_pair,
+};
 use spandrel_session::{
     AuthFailure, Freshness, HeartbeatTimes, KeyId, LayerError, Layers, Millis, ReplayCache,
 };
@@ -13,7 +13,7 @@ use spandrel_transport::{Close, Connection, Frame, LinkError, LinkStats};
 use spandrel_wire::WallMillis;
 
 use crate::clock::{ServerClock, Ticker};
-use crate::{ClientError, random};
+use crate::{ClientError, printable, random};
 
 /// What an open session is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,21 +81,21 @@ impl Channel {
         };
         let now = memory.ticker.now();
         let text = open_frame(&mut self.layers, &frame, self.clock.now(now), &self.freshness, memory, now)?;
-        Poll::Ready(if self.is_wrapped { unwrapped(&text) } else { Ok(text.into_owned()) })
+        Poll::Ready(Ok(text.into_owned()))
     }
 
     /// Reads a text that [`poll_recv`](Self::poll_recv) gave.
     pub(crate) fn parse<'t>(&self, text: &'t str) -> Result<ServerMessage<'t>, ProtocolError> {
-        parse_server_message(text, &self.limits)
+        parse(text, &self.limits, self.is_wrapped)
     }
 
     /// Takes a message for sending. Call only while it [`has_room`](Self::has_room).
-    pub(crate) fn send(&mut self, event: &str, text: String, memory: &Memory) -> Result<(), SendError> {
+    pub(crate) fn send(&mut self, text: String, memory: &Memory) -> Result<(), SendError> {
         let (len, max) = (text.len(), self.message_bytes_max);
         if len > max {
             return Err(SendError::TooBig { len, max });
         }
-        let text = if self.is_wrapped { format!("{{\"key\":\"{event}\",\"value\":{text}}}") } else { text };
+        let text = if self.is_wrapped { pair_of(&text) } else { text };
         let entropy = random::entropy().map_err(|e| Lost::ours(Close::INTERNAL, e.to_string()))?;
         let clock = self.clock.now(memory.ticker.now());
         let frame = self.layers.outbound(text, clock, || entropy).map_err(|e| match e {
@@ -148,6 +148,15 @@ impl From<Lost> for SendError {
     }
 }
 
+/// Reads a message in the form of its session (section 2.3).
+pub(super) fn parse<'t>(
+    text: &'t str,
+    limits: &Limits,
+    is_wrapped: bool,
+) -> Result<ServerMessage<'t>, ProtocolError> {
+    if is_wrapped { read_server_pair(text, limits) } else { parse_server_message(text, limits) }
+}
+
 /// Opens, inflates, verifies.
 pub(super) fn open_frame<'f>(
     layers: &mut Layers,
@@ -158,7 +167,7 @@ pub(super) fn open_frame<'f>(
     now: Millis,
 ) -> Result<Cow<'f, str>, Lost> {
     let text = layers.inbound(frame).map_err(|e| broken(&e))?;
-    let admit = |kid: &KeyId, nonce: &[u8; 16]| memory.nonces.admit(now, kid, nonce);
+    let admit = |kid: &KeyId, nonce: &[u8; 16], _: u64| memory.nonces.admit(now, kid, nonce);
     layers.verify(&text, clock, freshness, admit).map_err(|e| match e.failure {
         // The signature is good: our idea of the server's clock may be off, after a sleep of the machine for one.
         // What comes is not live; a new hello mends it.
@@ -185,27 +194,16 @@ impl From<Lost> for ClientError {
 /// Why there is no further frame.
 pub(super) fn goodbye(conn: &Connection, ended: Result<Option<Frame>, LinkError>) -> Close {
     match (conn.close_info(), ended) {
-        (Some(close), _) => Close::new(close.code, printable(&close.reason)),
+        (Some(close), _) => told(close),
         (None, Err(e)) => Close::new(e.close_code(), e.to_string()),
         (None, Ok(_)) => Close::new(Close::NO_CODE, ""),
     }
 }
 
-/// A reason comes from outside and goes to a terminal.
-pub(super) fn printable(reason: &str) -> String {
-    reason.chars().filter(|c| !c.is_control()).take(Close::REASON_BYTES_MAX).collect()
-}
-
-/// The message in its IPC form (section 2.3).
-pub(crate) fn unwrapped(text: &str) -> Result<String, Lost> {
-    #[derive(Deserialize)]
-    struct Wrapped<'t> {
-        #[serde(borrow)]
-        value: &'t RawValue,
-    }
-    let wrapped: Result<Wrapped<'_>, _> = serde_json::from_str(text);
-    let fault = |_| Lost::ours(Close::INVALID_DATA, "expected {key, value} from the server");
-    wrapped.map(|w| w.value.get().to_owned()).map_err(fault)
+/// The server's goodbye: its reason goes to logs and terminals.
+pub(super) fn told(close: &Close) -> Close {
+    let reason: String = printable(&close.reason).chars().take(Close::REASON_BYTES_MAX).collect();
+    Close::new(close.code, reason)
 }
 
 #[cfg(test)]
@@ -213,8 +211,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_printed_without_their_escapes() {
-        assert_eq!(printable("bye\u{1b}[2J\r\n"), "bye[2J");
-        assert_eq!(printable(&"x".repeat(1000)).len(), Close::REASON_BYTES_MAX);
+    fn reasons_are_kept_short_and_without_their_escapes() {
+        assert_eq!(told(&Close::new(1008, "bye\u{1b}[2J\r\n")), Close::new(1008, "bye [2J  "));
+        assert!(told(&Close::new(1008, "x".repeat(1000))).reason.len() <= Close::REASON_BYTES_MAX);
     }
 }

@@ -1,12 +1,10 @@
 //! From a dial to an open session: the hello, and the layers that follow from it.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use spandrel_crypto::decode_base64url_array;
 use spandrel_download_protocol::{
     ConnectionHealth, ErrorResponse, Limits, ProtocolError, ServerEvent, ServerMessage, Subprotocol,
-    parse_server_message,
 };
 use spandrel_session::{
     Freshness, HeartbeatTimes, Layers, LayersConfig, SealKeys, Sealing, Side, Signer, Signing, signing_key,
@@ -15,7 +13,7 @@ use spandrel_transport::{Close, Connection, DialError};
 use spandrel_wire::WallMillis;
 use tokio::time::timeout;
 
-use super::channel::{Channel, Memory, SessionInfo, goodbye, open_frame, printable, unwrapped};
+use super::channel::{Channel, Memory, SessionInfo, goodbye, open_frame, parse, told};
 use crate::clock::ServerClock;
 use crate::dial::{Dial, Offer};
 use crate::{ClientError, ClientOptions, Credentials, Seal, random};
@@ -116,8 +114,7 @@ impl Opening<'_> {
             let (now, any) = (memory.ticker.now(), Freshness::any());
             let clock = WallMillis::new(0);
             let text = open_frame(&mut self.layers, &frame, clock, &any, memory, now)?;
-            let text = if self.is_wrapped { Cow::Owned(unwrapped(&text)?) } else { text };
-            let message = parse_server_message(&text, &limits(self.options))?;
+            let message = parse(&text, &limits(self.options), self.is_wrapped)?;
             match message.event {
                 Some(ServerEvent::ConnectionHealth) => {
                     if let Ok(hello) = Hello::read(&message) {
@@ -243,15 +240,20 @@ fn layers(options: &ClientOptions, subprotocol: Subprotocol, is_wrapped: bool) -
     Layers::new(config)
 }
 
-fn not_dialled(error: DialError) -> ClientError {
-    match error {
-        DialError::Refused { status: status @ (401 | 403) } => {
+fn not_dialled(error: DialError) -> Unopened {
+    let stay_away_ms = match error {
+        DialError::Refused { retry_after_ms, .. } => retry_after_ms,
+        _ => None,
+    };
+    let error = match error {
+        DialError::Refused { status: status @ (401 | 403), .. } => {
             ClientError::Denied { why: format!("the upgrade was answered with http status {status}") }
         }
-        DialError::Closed { close } => ClientError::Closed(Close::new(close.code, printable(&close.reason))),
+        DialError::Closed { close } => ClientError::Closed(told(&close)),
         DialError::Tls(e) => ClientError::Tls(e),
         e => ClientError::Dial(e),
-    }
+    };
+    Unopened { error, stay_away_ms }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
     reason = "a panic in a helper fails its test, as it should"
 )]
 
+mod interrupts;
 mod reconnect;
 mod secure;
 mod server;
@@ -92,13 +93,13 @@ async fn control_is_answered_and_cancelling_ends_the_download() {
         DownloadEvent::State(_)
     ));
     client.resume(id()).await.unwrap();
-    client.detach(id()).await.unwrap();
     assert!(client.status_of(id()).await.unwrap().is_some());
     assert!(client.status(Scope::All).await.unwrap().connected);
     let state = client.cancel(id()).await.unwrap();
     assert_eq!(state.active_downloads[&id()].state, JobState::Cancelled);
     let end = until(&mut download, DownloadEvent::is_terminal).await;
     assert!(matches!(end, DownloadEvent::Error(e) if e.code == ErrorCode::Cancelled));
+    client.detach(id()).await.unwrap();
 }
 
 #[tokio::test]

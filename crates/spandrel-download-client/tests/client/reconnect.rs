@@ -134,7 +134,7 @@ async fn codes_that_say_no_end_it_at_once_and_the_others_do_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_no_while_coming_back_ends_it_too() {
-    let refused = |status| DialError::Refused { status };
+    let refused = |status| DialError::Refused { status, retry_after_ms: None };
     let closed = DialError::Closed { close: Close::new(4406, "nothing in common") };
     for (door, code) in [(refused(401), 4401), (refused(403), 4401), (closed, 4406)] {
         let mut server = Stage::set(JSON);
@@ -183,6 +183,20 @@ async fn a_larger_retry_after_is_obeyed_and_counts_from_when_it_was_said() {
     assert!((30_000..30_010).contains(&gaps[0]), "{gaps:?}");
     assert!((20_000..20_010).contains(&gaps[1]), "{gaps:?}");
     assert!(near(gaps[2], 4000) && near(gaps[3], 1000), "{gaps:?}");
+}
+
+/// A server that is full, or a proxy before it, says so in HTTP.
+#[tokio::test(start_paused = true)]
+async fn the_retry_after_of_a_refused_upgrade_is_obeyed() {
+    let busy = |retry_after_ms| DialError::Refused { status: 503, retry_after_ms };
+    let mut server = Stage::set(JSON);
+    let (_client, line) = server.pair(options()).await;
+    server.stage.answer([busy(Some(25_000)), busy(Some(10)), busy(None)]);
+    drop(line);
+    server.meet().await;
+    let gaps = gaps(&server);
+    assert!(near(gaps[0], 1000) && near(gaps[2], 4000) && near(gaps[3], 8000), "{gaps:?}");
+    assert!((25_000..25_010).contains(&gaps[1]), "{gaps:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,4 +317,62 @@ async fn a_server_that_reads_nothing_is_left() {
     let mut line = server.meet().await;
     assert_eq!(server.hear(&mut line).await.event, ClientEvent::DownloadRequest);
     assert!(asked.iter().all(|task| !task.is_finished()), "nobody was told anything but the wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_detached_from_is_not_taken_up_again() {
+    let mut server = Stage::set(JSON);
+    let (client, mut line) = server.pair(options()).await;
+    let mut left = follow(&mut server, &client, &mut line).await;
+    let (answer, ()) = tokio::join!(client.detach(id()), async {
+        let heard = server.hear(&mut line).await;
+        assert_eq!(heard.event, ClientEvent::DownloadDetach);
+        let state = crate::server::session(JobState::Generating);
+        line.say(ServerEvent::StatusUpdate, &heard.request_id, &state).await;
+    });
+    answer.unwrap();
+    assert_eq!(until(&mut left, DownloadEvent::is_terminal).await, DownloadEvent::Detached);
+    assert_eq!(left.next().await, None);
+    drop(line);
+    let mut line = server.meet().await;
+    let (_, heard) = tokio::join!(client.status(Scope::All), async {
+        let heard = server.hear(&mut line).await;
+        let state = crate::server::session(JobState::Generating);
+        line.say(ServerEvent::StatusUpdate, &heard.request_id, &state).await;
+        heard
+    });
+    assert_eq!(heard.event, ClientEvent::StatusCheck, "no attach before it");
+}
+
+/// The answer was lost with the connection: the detach is repeated, and not undone by an attach.
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_detach_is_repeated_without_an_attach() {
+    let refusal = ErrorResponse::new(ErrorCode::DownloadNotFound, "no such download");
+    for refused in [false, true] {
+        let mut server = Stage::set(JSON);
+        let (client, mut line) = server.pair(options()).await;
+        let mut left = follow(&mut server, &client, &mut line).await;
+        let asked = client.clone();
+        let detached = tokio::spawn(async move { asked.detach(id()).await });
+        let first = server.hear(&mut line).await;
+        drop(line);
+        let mut line = server.meet().await;
+        let again = server.hear(&mut line).await;
+        assert_eq!((again.event, &again.request_id), (ClientEvent::DownloadDetach, &first.request_id));
+        if refused {
+            line.say(ServerEvent::DownloadError, &again.request_id, &refusal).await;
+        } else {
+            let state = crate::server::session(JobState::Generating);
+            line.say(ServerEvent::StatusUpdate, &again.request_id, &state).await;
+        }
+        assert_eq!(soon(detached).await.unwrap().is_err(), refused);
+        assert_eq!(until(&mut left, DownloadEvent::is_terminal).await, DownloadEvent::Detached);
+        let (_, heard) = tokio::join!(client.status(Scope::All), async {
+            let heard = server.hear(&mut line).await;
+            let state = crate::server::session(JobState::Generating);
+            line.say(ServerEvent::StatusUpdate, &heard.request_id, &state).await;
+            heard
+        });
+        assert_eq!(heard.event, ClientEvent::StatusCheck);
+    }
 }

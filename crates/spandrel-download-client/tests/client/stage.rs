@@ -232,7 +232,7 @@ impl Server {
         let text = line.layers.inbound(frame).expect("layers as agreed").into_owned();
         let now = Millis::new(u64::try_from(line.zero.elapsed().as_millis()).unwrap());
         let freshness = Freshness { window_ms: line.ways.window_ms, since: WallMillis::new(0) };
-        let admit = |kid: &KeyId, nonce: &[u8; 16]| self.nonces.admit(now, kid, nonce);
+        let admit = |kid: &KeyId, nonce: &[u8; 16], _: u64| self.nonces.admit(now, kid, nonce);
         let auth = line.layers.verify(&text, line.clock(), &freshness, admit).map_err(|e| e.failure);
         let message = parse_message(&text, &Limits::default()).unwrap();
         Heard {

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use spandrel_download_client::{Client, ClientError, ClientOptions, Credentials, Seal, TlsError, Trust};
+use spandrel_download_client::{
+    Client, ClientError, ClientOptions, Credentials, Dial, DialError, Offer, Seal, TlsError, Trust,
+};
 use spandrel_download_protocol::ClientEvent;
-use spandrel_transport::{Security, TlsServer};
+use spandrel_transport::{BoxFuture, Link, Security, TlsServer};
 use spandrel_transport_tcp::TcpTransport;
+#[cfg(unix)]
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::server::{Server, Steering, Ways, id};
 use crate::{content, options, request};
@@ -82,6 +86,42 @@ async fn sessions_come_over_a_socket_file() {
     client.fetch_file(id(), &file, &target, |_| {}).await.unwrap();
 }
 
+/// Section 2.3: the key is the event of the message it stands before, from either side.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_line_under_another_key_is_not_believed() {
+    use spandrel_download_protocol::{ConnectionHealth, ServerEvent, write_message};
+    let hello = ConnectionHealth::Hello {
+        server_time: 1,
+        session_id: "s1".to_owned(),
+        protocol: JSON.to_owned(),
+        heartbeat_interval_ms: 10_000,
+        heartbeat_timeout_ms: 5000,
+        max_message_bytes: 1 << 20,
+        features: vec![],
+        system_health: crate::server::health(),
+        server_nonce: None,
+    };
+    let hello = write_message(ServerEvent::ConnectionHealth, "srv-1", 1, &hello);
+    for (key, good) in [("connection:health", true), ("status:update", false), ("", false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let line = format!("{{\"key\":\"{key}\",\"value\":{hello}}}\n");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(line.as_bytes()).await.unwrap();
+            // Until the client goes.
+            let _ = stream.read(&mut [0]).await;
+        });
+        let opened = Client::connect(&format!("unix:{}", path.display()), options()).await.map(drop);
+        match good {
+            true => assert!(opened.is_ok(), "{opened:?}"),
+            false => assert!(matches!(opened, Err(ClientError::Protocol(_))), "{key}: {opened:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_with_another_certificate_is_not_talked_to() {
     let mut steering = Server::start_secured(Ways::default(), Some(certificate())).await;
@@ -102,6 +142,19 @@ async fn a_server_with_another_certificate_is_not_talked_to() {
     assert!(matches!(refused, Err(ClientError::Dial(_))), "{refused:?}");
 }
 
+/// Somebody's own link to a parent, which knows no layers. Nobody gets as far as dialling it.
+struct Wrapped;
+
+impl Dial for Wrapped {
+    fn dial<'a>(&'a self, _: &'a Offer) -> BoxFuture<'a, Result<Box<dyn Link>, DialError>> {
+        Box::pin(async { Err(DialError::Unsupported { endpoint: "wrapped".to_owned() }) })
+    }
+
+    fn is_wrapped(&self) -> bool {
+        true
+    }
+}
+
 #[tokio::test]
 async fn options_that_contradict_the_address_are_told_before_anything_is_sent() {
     let key = || Credentials::key("k1", crate::stage::SECRET).unwrap();
@@ -115,6 +168,11 @@ async fn options_that_contradict_the_address_are_told_before_anything_is_sent() 
     ] {
         let refused = Client::connect(url, options).await.map(drop);
         assert!(matches!(refused, Err(ClientError::Options(_))), "{name}: {refused:?}");
+    }
+    for seal in [Seal::Off, Seal::IfOffered, Seal::Required] {
+        let options = options().credentials(key()).seal(seal);
+        let refused = Client::connect_over(std::sync::Arc::new(Wrapped), options).await.map(drop);
+        assert!(matches!(refused, Err(ClientError::Options(_))), "own wrapped link, {seal:?}: {refused:?}");
     }
     let none = options().trust(Trust::CaFile("/nowhere/ca.pem".into()));
     let refused = Client::connect("https://127.0.0.1:1", none).await.map(drop);

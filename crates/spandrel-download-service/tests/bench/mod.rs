@@ -282,7 +282,7 @@ impl Peer {
         };
         let text = self.layers.inbound(&frame).unwrap();
         let clock = WallMillis::new(wall_ms());
-        self.layers.verify(&text, clock, &Freshness::any(), |_, _| Ok(())).unwrap();
+        self.layers.verify(&text, clock, &Freshness::any(), |_, _, _| Ok(())).unwrap();
         Came::Message(serde_json::from_str(&text).unwrap())
     }
 

@@ -28,8 +28,10 @@ impl Conversation {
             ClientEvent::DownloadRequest => {
                 let request = Box::new(DownloadRequest::parse(message.data, &limits)?);
                 let has_room = self.attachments.len() + self.creating < self.config.limits.attachments_max;
+                let text = message.data.get().to_owned();
                 self.creating += 1;
-                Ask::Create { request, text: message.data.get().to_owned(), has_room }
+                self.command_bytes += text.len();
+                Ask::Create { request, text, has_room }
             }
             ClientEvent::DownloadPause => Ask::Pause(job_ref(message.data)?),
             ClientEvent::DownloadResume => Ask::Resume(job_ref(message.data)?),
@@ -161,8 +163,9 @@ impl Conversation {
         let mut used = 0_usize;
         for job in jobs {
             let status = view::status(world.table, world.urls, now.wall_ms, job);
-            let bytes = serde_json::to_string(&status).map_or(usize::MAX, |text| text.len() + 32);
-            used = used.saturating_add(bytes);
+            // Written once: to be measured here and as it is into the message.
+            let Ok(status) = serde_json::value::to_raw_value(&status) else { continue };
+            used = used.saturating_add(status.get().len() + 32);
             if used > room && !active_downloads.is_empty() {
                 break;
             }

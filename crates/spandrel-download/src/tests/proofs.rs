@@ -54,6 +54,43 @@ fn messages_without_proof_use_up_neither_the_rate_nor_the_refusals() {
 }
 
 #[test]
+fn a_message_is_counted_once() {
+    let limits = Limits { messages_per_s: 1, message_burst: 2, ..Limits::default() };
+    let mut bench = Bench::with_limits(1, limits);
+    let count = |bench: &mut Bench| bench.with(0, |conversation, now, _| conversation.count(now));
+    assert_eq!(count(&mut bench), Ok(()));
+    let id = bench.say(0, "status:check", json!({}));
+    assert_eq!(bench.answer(0, &id)["event"], "status:update", "the driver counted it");
+    assert_eq!(count(&mut bench), Ok(()));
+    assert_eq!(unproved(&mut bench, CHECK, AuthFailure::Replayed)["data"]["code"], "AUTH_REPLAYED");
+    let wait_ms = count(&mut bench).expect_err("two at once");
+    let too_fast = AuthFailure::TooFast { retry_after_ms: wait_ms };
+    let answer = unproved(&mut bench, CHECK, too_fast);
+    assert_eq!((&answer["data"]["code"], &answer["requestId"]), (&json!("RATE_LIMITED"), &json!("own")));
+    assert!(answer["data"]["retryAfter"].as_u64().unwrap() >= wait_ms, "{answer}");
+    let answer = unproved(&mut bench, "nonsense", too_fast);
+    assert_eq!(answer["data"]["code"], "MALFORMED_MESSAGE", "what it is comes before how often");
+    let id = bench.say(0, "status:check", json!({}));
+    assert_eq!(bench.answer(0, &id)["data"]["code"], "RATE_LIMITED");
+}
+
+#[test]
+fn a_recorded_message_is_not_read_for_ever() {
+    let limits = Limits { messages_per_s: 1, message_burst: 3, ..Limits::default() };
+    let mut bench = Bench::with_limits(1, limits);
+    let expired = AuthFailure::Expired { server_time_ms: 1_234 };
+    let mut codes = |n| -> Vec<_> {
+        let answers = std::iter::repeat_with(|| unproved(&mut bench, CHECK, expired));
+        answers.take(n).map(|a| (a["data"]["code"].clone(), a["requestId"] == "own")).collect()
+    };
+    assert_eq!(codes(3), vec![(json!("AUTH_EXPIRED"), true); 3]);
+    assert_eq!(codes(5), vec![(json!("RATE_LIMITED"), false); 5]);
+    assert_eq!(bench.peers[0].closed, None);
+    bench.pass(1_000);
+    assert_eq!(unproved(&mut bench, CHECK, expired)["data"]["code"], "AUTH_EXPIRED");
+}
+
+#[test]
 fn any_message_is_a_sign_of_life_proved_or_not() {
     let mut bench = Bench::new(1);
     for _ in 0..5 {

@@ -77,6 +77,12 @@ pub enum AuthFailure {
     /// `AUTH_REPLAYED`: well signed, but seen before. Answer with the message's own id.
     #[error("message was seen before")]
     Replayed,
+    /// `RATE_LIMITED`: well signed, but more than may come, and not remembered. Answer with the message's own id.
+    #[error("too many messages, try again in {retry_after_ms} ms")]
+    TooFast {
+        /// Milliseconds until the next one is taken.
+        retry_after_ms: u64,
+    },
     /// `OVERLOADED`: well signed, but no more nonces can be remembered. Answer with the message's own id.
     #[error("too many messages in the replay window, try again in {retry_after_ms} ms")]
     CacheFull {
@@ -89,7 +95,13 @@ impl AuthFailure {
     /// Whether the signature was good: then the message's own `requestId` may be used in the answer.
     #[must_use]
     pub const fn is_signed(&self) -> bool {
-        matches!(self, Self::Expired { .. } | Self::Replayed | Self::CacheFull { .. })
+        self.is_excused() || matches!(self, Self::Replayed)
+    }
+
+    /// Whether it says nothing against the peer: it never ends a server's connection.
+    #[must_use]
+    pub const fn is_excused(&self) -> bool {
+        matches!(self, Self::Expired { .. } | Self::CacheFull { .. } | Self::TooFast { .. })
     }
 }
 
@@ -99,8 +111,8 @@ impl AuthFailure {
 pub struct AuthRefusal {
     /// What is wrong. A server answers it.
     pub failure: AuthFailure,
-    /// Close the connection with this, after the answer. A server closes on the third failure that is neither
-    /// [`Expired`](AuthFailure::Expired) nor [`CacheFull`](AuthFailure::CacheFull); a client on the first of any kind.
+    /// Close the connection with this, after the answer. A server closes on the third failure that is not
+    /// [excused](AuthFailure::is_excused); a client on the first of any kind.
     ///
     /// A client may connect again after [`Expired`](AuthFailure::Expired): its idea of the server's clock can be wrong
     /// after a sleep of the machine, and the next hello mends it.

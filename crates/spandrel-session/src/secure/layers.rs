@@ -269,8 +269,9 @@ impl Layers {
     /// whole text then: its `auth` member is one more unknown member of the envelope.
     ///
     /// `clock` is the server's clock: its own on a server, on a client what it reckons from the hello. `admit` is
-    /// asked last, only for a message whose signature is good and whose time is fresh; it is where a driver takes its
-    /// lock and calls [`ReplayCache::admit`](super::ReplayCache::admit).
+    /// asked last, only for a message whose signature is good and whose time is fresh; it gets key,
+    /// nonce and timestamp, and is where a driver takes its lock and calls
+    /// [`ReplayCache::admit`](super::ReplayCache::admit).
     ///
     /// # Errors
     ///
@@ -280,7 +281,7 @@ impl Layers {
         text: &str,
         clock: WallMillis,
         freshness: &Freshness,
-        admit: impl FnOnce(&KeyId, &[u8; 16]) -> Result<(), ReplayError>,
+        admit: impl FnOnce(&KeyId, &[u8; 16], u64) -> Result<(), ReplayError>,
     ) -> Result<(), AuthRefusal> {
         let Some(signed) = &mut self.signed else { return Ok(()) };
         if self.clear_hello || !signed.wants_signed(text) {
@@ -297,13 +298,15 @@ impl Layers {
     }
 
     fn refuse(&mut self, failure: AuthFailure) -> AuthRefusal {
-        let counts = !matches!(failure, AuthFailure::Expired { .. } | AuthFailure::CacheFull { .. });
+        let counts = !failure.is_excused();
         if counts {
             self.failures_left = self.failures_left.saturating_sub(1);
         }
         let spent = self.side == Side::Client || (counts && self.failures_left == 0);
         let close = match failure {
-            AuthFailure::CacheFull { .. } => Close::new(Close::TRY_LATER, "too many messages"),
+            AuthFailure::CacheFull { .. } | AuthFailure::TooFast { .. } => {
+                Close::new(Close::TRY_LATER, "too many messages")
+            }
             _ => LayerError::Unsealed.close(),
         };
         AuthRefusal { failure, close: spent.then_some(close) }
@@ -366,13 +369,14 @@ impl SignState {
         text: &str,
         clock: WallMillis,
         freshness: &Freshness,
-        admit: impl FnOnce(&KeyId, &[u8; 16]) -> Result<(), ReplayError>,
+        admit: impl FnOnce(&KeyId, &[u8; 16], u64) -> Result<(), ReplayError>,
     ) -> Result<(), AuthFailure> {
         let Signer { kid, key, .. } = &self.signer;
         let signed = verify_message(key, kid, side.inbound(), text)?;
         freshness.check(clock, signed.timestamp_ms)?;
-        admit(kid, &signed.nonce).map_err(|error| match error {
+        admit(kid, &signed.nonce, signed.timestamp_ms).map_err(|error| match error {
             ReplayError::Seen => AuthFailure::Replayed,
+            ReplayError::TooFast { retry_after_ms } => AuthFailure::TooFast { retry_after_ms },
             ReplayError::Full { retry_after_ms } => AuthFailure::CacheFull { retry_after_ms },
         })
     }

@@ -11,6 +11,9 @@ use super::KeyId;
 pub struct ReplayLimits {
     /// Nonces held, 1,000,000: about 35 MiB when full.
     pub nonces_max: usize,
+    /// Of them under one key, as many by default. A server whose keys are in several hands sets less, so that whoever
+    /// has one of them cannot use up what all need.
+    pub per_key_max: usize,
     /// Milliseconds a nonce is held, 60,000. Never less than twice the window of [`Freshness`](super::Freshness), since
     /// a message signed by a clock that is ahead stays fresh that long.
     pub window_ms: u64,
@@ -18,7 +21,7 @@ pub struct ReplayLimits {
 
 impl Default for ReplayLimits {
     fn default() -> Self {
-        Self { nonces_max: 1_000_000, window_ms: 60_000 }
+        Self { nonces_max: 1_000_000, per_key_max: 1_000_000, window_ms: 60_000 }
     }
 }
 
@@ -38,7 +41,13 @@ pub enum ReplayError {
     /// It was admitted before under this key. `AUTH_REPLAYED`.
     #[error("nonce was seen before")]
     Seen,
-    /// As many are held as may be, and none is forgotten early. `OVERLOADED`.
+    /// The driver takes no message now, and this one was not remembered. `RATE_LIMITED`.
+    #[error("too many messages, try again in {retry_after_ms} ms")]
+    TooFast {
+        /// Milliseconds until one is taken again.
+        retry_after_ms: u64,
+    },
+    /// As many are held as may be, in all or of this key, and none is forgotten early. `OVERLOADED`.
     #[error("too many nonces in the window, try again in {retry_after_ms} ms")]
     Full {
         /// Milliseconds until the oldest are forgotten, at least 1.
@@ -76,20 +85,29 @@ impl ReplayCache {
         Self { limits, generations: VecDeque::new(), len: 0 }
     }
 
-    /// Admits a nonce once. Call it only for a message whose signature is good and whose time is fresh.
+    /// Admits a nonce once. Call it only for a message whose signature is good and whose time
+    /// is fresh, on a clock that never goes back.
     ///
-    /// When time goes back, nothing is forgotten earlier for it: a nonce then lies with those of the latest time.
+    /// When `now` goes back, nothing is forgotten earlier for it: a nonce then lies with those of the latest time.
     ///
     /// # Errors
     ///
     /// [`ReplayError::Seen`], or [`ReplayError::Full`] when it is new but there is no room.
     pub fn admit(&mut self, now: Millis, kid: &KeyId, nonce: &[u8; 16]) -> Result<(), ReplayError> {
         self.forget(now);
-        if self.generations.iter().any(|generation| generation.has(kid, nonce)) {
-            return Err(ReplayError::Seen);
+        let mut of_key = 0;
+        for nonces in self.generations.iter().filter_map(|generation| generation.seen.get(kid)) {
+            if nonces.contains(nonce) {
+                return Err(ReplayError::Seen);
+            }
+            of_key += nonces.len();
+        }
+        if of_key >= self.limits.per_key_max {
+            let with_key = self.generations.iter().find(|generation| generation.seen.contains_key(kid));
+            return Err(self.full(now, with_key));
         }
         if self.len >= self.limits.nonces_max {
-            return Err(ReplayError::Full { retry_after_ms: self.retry_after_ms(now) });
+            return Err(self.full(now, self.generations.front()));
         }
         self.insert(now, kid, *nonce);
         Ok(())
@@ -137,14 +155,10 @@ impl ReplayCache {
         generation.ends.after(self.limits.window_ms)
     }
 
-    fn retry_after_ms(&self, now: Millis) -> u64 {
-        self.generations.front().map_or(1, |oldest| self.forgets_at(oldest).since(now).max(1))
-    }
-}
-
-impl Generation {
-    fn has(&self, kid: &KeyId, nonce: &[u8; 16]) -> bool {
-        self.seen.get(kid).is_some_and(|nonces| nonces.contains(nonce))
+    /// Full until this generation is forgotten.
+    fn full(&self, now: Millis, until: Option<&Generation>) -> ReplayError {
+        let retry_after_ms = until.map_or(1, |oldest| self.forgets_at(oldest).since(now).max(1));
+        ReplayError::Full { retry_after_ms }
     }
 }
 
@@ -187,6 +201,18 @@ mod tests {
         assert_eq!(admit(74_999, 4), Err(ReplayError::Full { retry_after_ms: 1 }));
         assert_eq!(admit(75_000, 4), Ok(()));
         assert_eq!(cache.len(), 2, "the two oldest went together");
+    }
+
+    #[test]
+    fn one_key_leaves_room_for_the_others() {
+        let mut cache =
+            ReplayCache::new(ReplayLimits { nonces_max: 5, per_key_max: 3, ..ReplayLimits::default() });
+        let mut admit = |at, key: &str, n| cache.admit(Millis::new(at), &kid(key), &nonce(n));
+        // Over several generations.
+        assert!([(0, 1), (20_000, 2), (40_000, 3)].into_iter().all(|(at, n)| admit(at, "k1", n).is_ok()));
+        assert_eq!(admit(40_000, "k1", 9), Err(ReplayError::Full { retry_after_ms: 35_000 }));
+        assert_eq!(admit(40_000, "k2", 9), Ok(()));
+        assert_eq!(admit(75_000, "k1", 9), Ok(()), "its oldest is forgotten");
     }
 
     #[test]

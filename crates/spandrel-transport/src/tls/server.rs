@@ -35,7 +35,7 @@ pub struct TlsServer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsWarning {
-    /// Everybody on this machine can read the private key.
+    /// The file of the private key is open to others on this machine than its owner.
     KeyReadableByOthers {
         /// The key file.
         path: PathBuf,
@@ -49,7 +49,7 @@ impl fmt::Display for TlsWarning {
         match self {
             Self::KeyReadableByOthers { path, mode } => write!(
                 f,
-                "private key file {} can be read by everybody (mode {mode:04o}), expected 0600; run chmod 600 on it",
+                "private key file {} is open to others than its owner (mode {mode:04o}), expected 0600; run chmod 600 on it",
                 path.display()
             ),
         }
@@ -268,7 +268,7 @@ fn certify(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> 
 fn readable_by_others(key: &Path) -> Option<TlsWarning> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = std::fs::metadata(key).ok()?.permissions().mode() & 0o7777;
-    (mode & 0o004 != 0).then(|| TlsWarning::KeyReadableByOthers { path: key.to_owned(), mode })
+    (mode & 0o077 != 0).then(|| TlsWarning::KeyReadableByOthers { path: key.to_owned(), mode })
 }
 
 #[cfg(not(unix))]

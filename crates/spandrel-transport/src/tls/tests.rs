@@ -147,14 +147,14 @@ fn wrong_files_are_named() {
 
 #[cfg(unix)]
 #[test]
-fn a_key_everybody_can_read_is_pointed_out() {
+fn a_key_that_is_open_to_others_is_pointed_out() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    for (mode, warned) in [(0o644, 1), (0o640, 0), (0o600, 0)] {
+    for (mode, warned) in [(0o644, 1), (0o640, 1), (0o604, 1), (0o600, 0), (0o400, 0)] {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
         let warnings = TlsServer::from_pem_files(&cert, &key).unwrap().warnings();
         assert_eq!(warnings.len(), warned, "mode {mode:o}: {warnings:?}");

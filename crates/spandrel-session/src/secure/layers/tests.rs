@@ -31,7 +31,7 @@ fn send(from: &mut Layers, text: &str, n: u8) -> Frame {
 /// What a receiver makes of a frame at the right time, without a cache.
 fn receive(to: &mut Layers, frame: &Frame) -> Result<String, AuthRefusal> {
     let text = to.inbound(frame).expect("the layers open").into_owned();
-    to.verify(&text, CLOCK, &Freshness::default(), |_, _| Ok(())).map(|()| text)
+    to.verify(&text, CLOCK, &Freshness::default(), |_, _, _| Ok(())).map(|()| text)
 }
 
 fn failure(refused: Result<String, AuthRefusal>) -> AuthFailure {
@@ -249,7 +249,7 @@ fn without_a_key_auth_is_one_more_unknown_member() {
     let frame = send(&mut signs, &message(1), 1);
     let mut server = Layers::plain(Side::Server, 1000);
     let text = server.inbound(&frame).unwrap();
-    let admit = |_: &KeyId, _: &[u8; 16]| Err(ReplayError::Seen);
+    let admit = |_: &KeyId, _: &[u8; 16], _: u64| Err(ReplayError::Seen);
     assert_eq!(server.verify(&text, CLOCK, &Freshness::default(), admit), Ok(()));
 }
 
@@ -260,7 +260,7 @@ fn checks_come_in_the_order_of_the_protocol() {
     let late = WallMillis::new(CLOCK.get() + 30_001);
     let mut cache = ReplayCache::new(ReplayLimits { nonces_max: 2, ..ReplayLimits::default() });
     let mut check = |text: &str, clock: WallMillis| {
-        let admit = |kid: &KeyId, nonce: &[u8; 16]| cache.admit(now, kid, nonce);
+        let admit = |kid: &KeyId, nonce: &[u8; 16], _: u64| cache.admit(now, kid, nonce);
         server.failures_left = 3;
         server.verify(text, clock, &Freshness::default(), admit).map_err(|refused| refused.failure)
     };
@@ -287,7 +287,7 @@ fn the_third_failure_is_the_last_and_expiry_is_none() {
     let (mut client, mut server) = stack(false, false, Some(Signing::Required)).pair();
     let good = send(&mut client, &message(1), 1);
     let mut fail = |text: &str, clock: u64, admitted| {
-        let refused = server.verify(text, WallMillis::new(clock), &Freshness::default(), |_, _| admitted);
+        let refused = server.verify(text, WallMillis::new(clock), &Freshness::default(), |_, _, _| admitted);
         refused.unwrap_err().close.map(|close| close.code)
     };
     let (good, now) = (good.as_text().unwrap(), CLOCK.get());
@@ -295,6 +295,7 @@ fn the_third_failure_is_the_last_and_expiry_is_none() {
     for _ in 0..10 {
         assert_eq!(fail(good, now + 60_000, Ok(())), None, "expired");
         assert_eq!(fail(good, now, Err(ReplayError::Full { retry_after_ms: 1 })), None, "no room");
+        assert_eq!(fail(good, now, Err(ReplayError::TooFast { retry_after_ms: 1 })), None, "too fast");
     }
     assert_eq!(fail(good, now, Err(ReplayError::Seen)), None, "second");
     assert_eq!(fail(&good.replace("k1", "k2"), now, Ok(())), Some(4401), "third");
@@ -308,7 +309,7 @@ fn a_client_closes_at_the_first_failure() {
     let good = send(&mut server, &message(1), 1).as_text().unwrap().to_owned();
     let check = |text: &str, clock: u64, admitted| {
         let mut client = stack(false, false, Some(Signing::Required)).layers(Side::Client);
-        let checked = client.verify(text, WallMillis::new(clock), &Freshness::default(), |_, _| admitted);
+        let checked = client.verify(text, WallMillis::new(clock), &Freshness::default(), |_, _, _| admitted);
         checked.map_err(|refused| refused.close.map(|close| close.code))
     };
     let now = CLOCK.get();
@@ -355,7 +356,7 @@ fn once_decided_it_stays_decided() {
         send(&mut client, &message(1), n).as_text().unwrap().to_owned()
     };
     let check = |server: &mut Layers, text: &str| {
-        server.verify(text, CLOCK, &Freshness::default(), |_, _| Ok(())).map_err(|refused| refused.failure)
+        server.verify(text, CLOCK, &Freshness::default(), |_, _, _| Ok(())).map_err(|refused| refused.failure)
     };
     let mut server = stack(false, true, Some(Signing::IfPeerDoes)).layers(Side::Server);
     assert_eq!(check(&mut server, &signed(1)), Ok(()));
@@ -450,7 +451,7 @@ proptest! {
             prop_assert!(!seals || got == Err(LayerError::Unsealed) || got == Err(LayerError::Utf8));
             if let Ok(got) = got {
                 // A zlib stream has bits that mean nothing; the text is then the one that was signed.
-                let verified = server.verify(&got, CLOCK, &Freshness::default(), |_, _| Ok(()));
+                let verified = server.verify(&got, CLOCK, &Freshness::default(), |_, _, _| Ok(()));
                 prop_assert!(verified.is_err() || (deflates && unsigned(&got) == text));
             }
         }
@@ -464,7 +465,7 @@ proptest! {
             let mut server = stack(deflates, seals, Some(Signing::Required)).layers(Side::Server);
             let Ok(text) = server.inbound(&frame) else { continue };
             prop_assert!(!seals);
-            prop_assert!(server.verify(&text, CLOCK, &Freshness::any(), |_, _| Ok(())).is_err());
+            prop_assert!(server.verify(&text, CLOCK, &Freshness::any(), |_, _, _| Ok(())).is_err());
         }
     }
 }

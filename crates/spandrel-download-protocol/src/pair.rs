@@ -2,19 +2,25 @@
 
 use std::borrow::Cow;
 
+use crate::{
+    ErrorCode, ErrorResponse, Limits, Message, ProtocolError, Refusal, ServerMessage, parse_message,
+    parse_server_message,
+};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use spandrel_download_protocol::{ErrorCode, ErrorResponse, Limits, Message, Refusal, parse_message};
 
 /// Bytes a line may have beside the message in it.
 pub const PAIR_BYTES_MAX: usize = 256;
 
-/// Wraps a message of the server, as `write_message` makes it, for the parent.
+const OTHER_KEY: &str = "key must be the event of the message in value";
+
+/// Wraps a message of either side, as [`write_message`](crate::write_message) and
+/// [`write_client_message`](crate::write_client_message) make it.
 ///
 /// ```
 /// let message = r#"{"event":"system:error","data":{},"timestamp":1,"requestId":"srv-1"}"#;
-/// let line = spandrel_download::pair_of(message);
+/// let line = spandrel_download_protocol::pair_of(message);
 /// assert_eq!(line, format!(r#"{{"key":"system:error","value":{message}}}"#));
 /// ```
 pub fn pair_of(message: &str) -> String {
@@ -46,9 +52,32 @@ struct Pair<'a> {
 /// [`Refusal`] with `MALFORMED_MESSAGE` when the line, or its value, is no JSON object; `INVALID_ENVELOPE` when `key` or
 /// `value` is missing or there twice, when `key` is not the message's event, and as [`parse_message`].
 pub fn read_pair<'a>(line: &'a str, limits: &Limits) -> Result<Message<'a>, Refusal> {
-    let refuse =
-        |code, message: String| Refusal { error: ErrorResponse::new(code, message), request_id: None };
-    let malformed = |message: String| refuse(ErrorCode::MalformedMessage, message);
+    let pair = split(line, limits).map_err(|error| Refusal { error, request_id: None })?;
+    let message = parse_message(pair.value.get(), limits)?;
+    if message.event_name != pair.key {
+        let error = ErrorResponse::new(ErrorCode::InvalidEnvelope, OTHER_KEY);
+        return Err(Refusal { error, request_id: Some(message.request_id) });
+    }
+    Ok(message)
+}
+
+/// Reads the message in a line of the server, as its parent or another local client does.
+///
+/// # Errors
+///
+/// [`ProtocolError::ServerMessage`] when the line is no such pair, `key` is not the message's event, and as
+/// [`parse_server_message`].
+pub fn read_server_pair<'a>(line: &'a str, limits: &Limits) -> Result<ServerMessage<'a>, ProtocolError> {
+    let pair = split(line, limits).map_err(|error| ProtocolError::ServerMessage(error.message))?;
+    let message = parse_server_message(pair.value.get(), limits)?;
+    if message.event_name != pair.key {
+        return Err(ProtocolError::ServerMessage(OTHER_KEY.to_owned()));
+    }
+    Ok(message)
+}
+
+fn split<'a>(line: &'a str, limits: &Limits) -> Result<Pair<'a>, ErrorResponse> {
+    let malformed = |message: String| ErrorResponse::new(ErrorCode::MalformedMessage, message);
     let max = limits.message_bytes_max.saturating_add(PAIR_BYTES_MAX);
     if line.len() > max {
         return Err(malformed(format!("{} bytes are over the limit of {max}", line.len())));
@@ -60,17 +89,10 @@ pub fn read_pair<'a>(line: &'a str, limits: &Limits) -> Result<Message<'a>, Refu
     if serde_json::from_str::<IgnoredAny>(line).is_err() {
         return Err(malformed("expected a JSON object".into()));
     }
-    let pair: Pair<'_> = serde_json::from_str(line).map_err(|_| {
+    serde_json::from_str(line).map_err(|_| {
         let message = r#"expected {"key": "<event>", "value": <message>}, each member once"#;
-        refuse(ErrorCode::InvalidEnvelope, message.into())
-    })?;
-    let message = parse_message(pair.value.get(), limits)?;
-    if message.event_name != pair.key {
-        let error =
-            ErrorResponse::new(ErrorCode::InvalidEnvelope, "key must be the event of the message in value");
-        return Err(Refusal { error, request_id: Some(message.request_id) });
-    }
-    Ok(message)
+        ErrorResponse::new(ErrorCode::InvalidEnvelope, message)
+    })
 }
 
 #[cfg(test)]
@@ -119,8 +141,7 @@ mod tests {
 
     #[test]
     fn a_line_over_the_limit_is_refused() {
-        let mut limits = Limits::default();
-        limits.message_bytes_max = MESSAGE.len();
+        let mut limits = Limits { message_bytes_max: MESSAGE.len(), ..Limits::default() };
         let line = |more: &str| format!(r#"{{"key":"status:check","value":{MESSAGE},"x":"{more}"}}"#);
         assert!(read_pair(&line(""), &limits).is_ok(), "the pair itself does not count");
         let long = line(&"x".repeat(PAIR_BYTES_MAX - line("").len() + MESSAGE.len() + 1));
@@ -129,11 +150,31 @@ mod tests {
         assert!(read_pair(&line(""), &limits).is_err(), "the message does");
     }
 
+    #[test]
+    fn a_servers_lines_are_read_or_refused() {
+        let message = MESSAGE.replace("status:check", "status:update");
+        let later = MESSAGE.replace("status:check", "status:later");
+        let line = |key: &str, message: &str| format!(r#"{{"key":"{key}","value":{message}}}"#);
+        for (name, line, good) in [
+            ("good", line("status:update", &message), true),
+            ("as written", pair_of(&message), true),
+            ("event of a later version", line("status:later", &later), true),
+            ("key of another event", line("status:update", &later), false),
+            ("key of no event", line("x", &message), false),
+            ("the message alone", message.clone(), false),
+            ("value is no message", line("status:update", "{}"), false),
+            ("no JSON", "nonsense".into(), false),
+        ] {
+            assert_eq!(read_server_pair(&line, &Limits::default()).is_ok(), good, "{name}: {line}");
+        }
+    }
+
     proptest! {
         /// No line makes the reader panic.
         #[test]
         fn prop_never_panics(line in r#"[{}\[\]":,a-z0-9\\ ]{0,60}"#) {
             let _ = read_pair(&line, &Limits::default());
+            let _ = read_server_pair(&line, &Limits::default());
         }
     }
 }
