@@ -80,6 +80,14 @@ mod real {
         run(auth("none"), "sessions.mjs", &["--key", KEY, "--open"]).await;
     }
 
+    /// The same over https and wss, with a certificate of the server's own.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_stack_survives_liars_and_a_crash_over_tls() {
+        let mut config = auth("required");
+        config["tls"] = json!({ "selfSigned": true });
+        run(config, "sessions.mjs", &["--key", KEY, "--restart"]).await;
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn the_page_signs_in_and_out() {
         let mut config = auth("required");

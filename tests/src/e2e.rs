@@ -11,6 +11,7 @@ mod latency;
 mod memory;
 pub(crate) mod page;
 mod proxy;
+mod rotation;
 mod routes;
 mod secure;
 pub(crate) mod server;

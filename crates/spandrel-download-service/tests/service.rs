@@ -374,6 +374,35 @@ async fn a_reader_that_does_not_read_is_not_read_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_begins_too_late_reads_why_it_was_closed() {
+    let bench = Bench::start_with(|config| {
+        config.sessions.messages_per_s = 1_000_000;
+        config.sessions.message_burst = 1_000_000;
+        config.sessions.outbound_over_ms = 300;
+    })
+    .await;
+    let mut socket = bench.socket().await;
+    let start = socket.ask("download:request", paced(10)).await;
+    assert_eq!(start["event"], "download:start");
+    let text = json!({ "event": "status:check", "data": {}, "timestamp": 1, "requestId": "r" }).to_string();
+    // The answers fill every buffer on the way; then nothing moves for longer than the server waits.
+    let patience = Duration::from_millis(1_500);
+    while let Ok(sent) = tokio::time::timeout(patience, socket.0.send(Message::text(text.clone()))).await {
+        if sent.is_err() {
+            break;
+        }
+    }
+    let code = tokio::time::timeout(Duration::from_secs(20), socket.close_code()).await;
+    assert_eq!(code.expect("an end"), 4410);
+    // Its job does not depend on it.
+    let mut other = bench.socket().await;
+    let id = start["data"]["downloadId"].clone();
+    let status = other.ask("status:check", json!({ "downloadId": id })).await;
+    let state = &status["data"]["activeDownloads"][id.as_str().unwrap()]["state"];
+    assert!(state == "generating" || state == "completed", "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_and_the_numbers_are_there() {
     let bench = Bench::start().await;
     for (path, kind) in [

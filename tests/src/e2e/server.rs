@@ -69,6 +69,7 @@ pub(crate) struct Server {
     folder: TempDir,
     child: Child,
     address: SocketAddr,
+    scheme: &'static str,
     tcp: Option<SocketAddr>,
     log: Arc<Mutex<String>>,
     /// From the start of the process until it could be asked.
@@ -88,9 +89,19 @@ impl Server {
             base[name] = value.clone();
         }
         std::fs::write(folder.path().join("config.json"), base.to_string()).expect("the configuration");
+        let scheme = if base.get("tls").is_some_and(|tls| !tls.is_null()) { "https" } else { "http" };
         let log = Arc::default();
         let (child, address, tcp, started_in) = launch(folder.path(), "127.0.0.1:0", &log);
-        Self { folder, child, address, tcp, log, started_in }
+        Self { folder, child, address, scheme, tcp, log, started_in }
+    }
+
+    /// Changes members of the configuration; the server reads it when it is told to.
+    pub(crate) fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let path = self.folder.path().join("config.json");
+        let text = std::fs::read(&path).expect("the configuration");
+        let mut config = serde_json::from_slice(&text).expect("it is JSON");
+        change(&mut config);
+        std::fs::write(path, config.to_string()).expect("the configuration");
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -106,7 +117,7 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
