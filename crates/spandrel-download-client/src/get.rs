@@ -46,7 +46,8 @@ pub struct GetOptions {
     /// On interruption leave the job at the server, to be attached to later, instead of cancelling it.
     pub keep_job: bool,
     /// Parts have no CSV header to leave out when joining. Only looked at for [`Wanted::Job`]: a new job says it
-    /// itself.
+    /// itself. If false, the rows announced for the first part tell whether there are headers, which compressed
+    /// parts cannot be asked: those are joined only if this is true.
     pub csv_has_no_header: bool,
 }
 
@@ -109,8 +110,8 @@ pub async fn get(
 ) -> Result<GetReport, GetError> {
     let mut interrupt = pin!(interrupt);
     let has_header = match &wanted {
-        Wanted::New(request) => request.options.csv.header.unwrap_or(true),
-        Wanted::Job(_) => !options.csv_has_no_header,
+        Wanted::New(request) => Some(request.options.csv.header.unwrap_or(true)),
+        Wanted::Job(_) => options.csv_has_no_header.then_some(false),
     };
     if let (Wanted::New(request), true) = (&wanted, options.merge) {
         // Better told before an hour of rows than after.

@@ -469,6 +469,13 @@ async fn get_writes_one_file_several_files_or_a_joined_one() {
     assert_eq!(std::fs::read(&joined).unwrap(), b"a\r\n1\r\n2\r\n");
     assert_eq!(leftovers(directory.path()), ["joined.csv", "many", "new"]);
 
+    // Nobody says that these have no header: not one row is taken for one, not even those that are alike.
+    let bare = Server::start(true, true).await;
+    let headless: Vec<FileInfo> =
+        ["b-part00001.csv", "b-part00002.csv"].map(|name| bare.server.put(name, "7\r\n")).into();
+    get_all(&bare, Wanted::Job(id()), &to(&joined, true), headless).await.unwrap();
+    assert_eq!(std::fs::read(&joined).unwrap(), b"7\r\n7\r\n");
+
     let refused =
         get_all(&two, Wanted::New(Box::new(request())), &to(directory.path().join("x"), false), files).await;
     assert_eq!(refused.unwrap_err().exit_code(), 2);
