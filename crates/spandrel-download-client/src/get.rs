@@ -57,7 +57,8 @@ pub struct GetOptions {
 pub enum GetEvent<'a> {
     /// The server is busy; the request is repeated after this many milliseconds.
     Waiting(u64),
-    /// The server has the job.
+    /// The server has the job, and keeps it whatever happens here. Not told of one that was cancelled at once because
+    /// it does not fit the options.
     Accepted(&'a DownloadStart),
     /// Rows are being written.
     Progress(&'a ProgressUpdate),
@@ -118,17 +119,17 @@ pub async fn get(
         how_to_merge(&request.output_format, codec_of(request), has_header)?;
     }
     let mut download = begin(client, &wanted, options, interrupt.as_mut(), &mut report).await?;
-    report(GetEvent::Accepted(download.start()));
-    let plan = Plan::new(client, options, download.start(), has_header);
-    let plan = match plan {
+    let plan = match Plan::new(client, options, download.start(), has_header) {
         Ok(plan) => plan,
         Err(e) => {
-            if matches!(wanted, Wanted::New(_)) {
-                let _ = client.cancel(download.id()).await;
+            let is_new = matches!(wanted, Wanted::New(_));
+            if !is_new || client.cancel(download.id()).await.is_err() {
+                report(GetEvent::Accepted(download.start()));
             }
             return Err(e);
         }
     };
+    report(GetEvent::Accepted(download.start()));
     let id = download.id();
     let complete = tokio::select! {
         complete = follow(&mut download, &mut report) => complete?,

@@ -484,6 +484,26 @@ async fn get_writes_one_file_several_files_or_a_joined_one() {
     assert!(refused.unwrap_err().to_string().contains("gzip"));
 }
 
+/// What was told as accepted can be taken up, so a job that is cancelled at once is not.
+#[tokio::test]
+async fn a_job_that_does_not_fit_is_told_only_if_it_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    for (wanted, stays) in [(Wanted::New(Box::new(request())), false), (Wanted::Job(id()), true)] {
+        let steering = Server::start(true, true).await;
+        let client = connect(&steering).await;
+        let mut accepted = vec![];
+        let report = |event: GetEvent<'_>| {
+            if let GetEvent::Accepted(start) = event {
+                accepted.push(start.download_id);
+            }
+        };
+        let one_file = to(directory.path().join("x"), false);
+        let refused = get(&client, wanted, &one_file, std::future::pending(), report).await;
+        assert_eq!(refused.unwrap_err().exit_code(), 2);
+        assert_eq!(accepted, if stays { vec![id()] } else { vec![] });
+    }
+}
+
 #[tokio::test]
 async fn a_server_cannot_choose_directories() {
     let directory = tempfile::tempdir().unwrap();
