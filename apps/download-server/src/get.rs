@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use spandrel_download_client::{
-    Client, GetError, GetOptions, GetReport, Wanted, filters_from_text, get, printable,
+    Client, GetError, GetEvent, GetOptions, GetReport, Wanted, filters_from_text, get, printable,
 };
 use spandrel_download_protocol::{Codec, DownloadId, DownloadRequest, RequestSort, Timestamp, UtcOffset};
 
@@ -41,8 +41,8 @@ in words needs the data set's columns over HTTP, which takes bearer tokens only:
 or the filter as JSON.
 
 Exit codes: 0 done, 2 wrong usage, 3 refused by the server or failed there, 4 no connection,
-5 files here cannot be read or written, 6 cancelled, 7 credentials not accepted or server not
-trusted, 8 a file arrived with other bytes than announced.")]
+5 files here cannot be read or written, 6 cancelled, 7 credentials not accepted, or server or its
+addresses not trusted, 8 a file arrived with other bytes than announced.")]
 pub(crate) struct GetArgs {
     /// Address of the server: http://host:port, https:// (or ws://, wss://), tcp://host:port, tcps://, unix:/path
     url: String,
@@ -86,7 +86,7 @@ pub(crate) struct GetArgs {
     /// Pace, in rows a second
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rows_per_second: Option<u64>,
-    /// CSV: leave out the row of names
+    /// CSV: leave out the row of names. With --attach: the job was made so, which --merge has to know of zstd parts
     #[arg(long)]
     no_header: bool,
     /// CSV: one of , ; | or tab
@@ -101,7 +101,7 @@ pub(crate) struct GetArgs {
     /// File, or directory if it is one or ends with a slash; the current directory if left out
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Join several parts into one file (not gzip; zstd with ndjson only)
+    /// Join several parts into one file (not gzip; zstd with ndjson, or with csv and --no-header)
     #[arg(long)]
     merge: bool,
     /// Ctrl-C leaves the job at the server instead of cancelling it
@@ -109,7 +109,9 @@ pub(crate) struct GetArgs {
     keep_job: bool,
     /// Take up a job made before instead of making one
     #[arg(long, value_name = "ID", value_parser = DownloadId::parse,
-          conflicts_with_all = ["dataset", "from", "to", "filters", "columns", "sort", "limit", "gzip", "zstd"])]
+          conflicts_with_all = ["dataset", "from", "to", "filters", "columns", "sort", "limit", "format", "gzip",
+                                "zstd", "time_zone", "rows_per_file", "rows_per_second", "delimiter", "bom",
+                                "formula_guard"])]
     attach: Option<DownloadId>,
     #[command(flatten)]
     trust: trust::TrustArgs,
@@ -120,7 +122,8 @@ pub(crate) struct GetArgs {
 
 /// Runs the command; says on stderr what went wrong, and on stdout which files there are.
 pub(crate) async fn run(args: GetArgs) -> ExitCode {
-    match try_run(&args).await {
+    let mut job = None;
+    match try_run(&args, &mut job).await {
         Ok(report) => {
             let mut out = std::io::stdout().lock();
             for file in &report.files {
@@ -131,15 +134,47 @@ pub(crate) async fn run(args: GetArgs) -> ExitCode {
         }
         Err(error) => {
             eprintln!("download-server get: {}", printable(&error.to_string()));
-            if let GetError::Interrupted { id, is_cancelled: false } = &error {
-                eprintln!("take it up with: download-server get {} --attach {id}", args.url);
+            if let Some(id) = still_there(&error, job) {
+                eprintln!("take it up with: {}", take_up(&args, id));
             }
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-async fn try_run(args: &GetArgs) -> Result<GetReport, GetError> {
+/// The job that the server still has after this error, if there is one; `job` is what it accepted.
+fn still_there(error: &GetError, job: Option<DownloadId>) -> Option<DownloadId> {
+    match error {
+        GetError::Job(_) | GetError::Interrupted { is_cancelled: true, .. } => None,
+        GetError::Interrupted { id, .. } => Some(*id),
+        _ => job,
+    }
+}
+
+/// The command that goes on with a job; credentials are for the user to add.
+fn take_up(args: &GetArgs, id: DownloadId) -> String {
+    let mut command = format!("download-server get {} --attach {id}", args.url);
+    for (is_set, flag) in [(args.merge, " --merge"), (args.no_header, " --no-header")] {
+        command.push_str(if is_set { flag } else { "" });
+    }
+    if let Some(output) = &args.output {
+        command.push_str(" -o ");
+        command.push_str(&quoted(&output.to_string_lossy()));
+    }
+    command
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", printable(word).replace('\'', r"'\''"))
+}
+
+/// Tells the name of the job in `job` once the server has it.
+async fn try_run(args: &GetArgs, job: &mut Option<DownloadId>) -> Result<GetReport, GetError> {
     let client = Client::connect(&args.url, args.trust.options()?).await?;
     let wanted = match args.attach {
         Some(id) => Wanted::Job(id),
@@ -151,7 +186,13 @@ async fn try_run(args: &GetArgs) -> Result<GetReport, GetError> {
         (args.merge, args.keep_job, args.no_header);
     let mut show = Show::new(args.quiet);
     let interrupt = async { drop(tokio::signal::ctrl_c().await) };
-    let outcome = get(&client, wanted, &options, interrupt, |event| show.event(&event)).await;
+    let report = |event: GetEvent<'_>| {
+        if let GetEvent::Accepted(start) = event {
+            *job = Some(start.download_id);
+        }
+        show.event(&event);
+    };
+    let outcome = get(&client, wanted, &options, interrupt, report).await;
     show.bar.finish_and_clear();
     outcome
 }
@@ -184,6 +225,8 @@ async fn request(args: &GetArgs, client: &Client) -> Result<DownloadRequest, Get
 mod tests {
     use super::*;
     use clap::Parser;
+    use spandrel_download_client::ClientError;
+    use spandrel_download_protocol::{ErrorCode, ErrorResponse};
 
     #[derive(Parser)]
     struct Cli {
@@ -205,6 +248,7 @@ mod tests {
         assert_eq!(args.time_zone, Some(UtcOffset::Minutes(-210)));
         for good in [
             "http://x --attach dl_AAAAAAAAAAAAAAAAAAAAAA",
+            "http://x --attach dl_AAAAAAAAAAAAAAAAAAAAAA --merge --no-header --keep-job -o x.csv",
             &format!("{range} --bearer-file token"),
             &format!("{range} --key-id k1 --key-file k1 --seal --deflate"),
             &format!("{range} --key-id k1 --seal=if-offered --http http://x"),
@@ -230,6 +274,44 @@ mod tests {
             &format!("{range} --bearer secret"),
         ] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+        for ignored in [
+            "--format csv",
+            "--gzip",
+            "--time-zone Z",
+            "--rows-per-file 5",
+            "--rows-per-second 5",
+            "--delimiter ;",
+            "--bom",
+            "--formula-guard",
+        ] {
+            let line = format!("http://x --attach dl_AAAAAAAAAAAAAAAAAAAAAA {ignored}");
+            assert!(parse(&line).is_err(), "{ignored} is the first request's to say");
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_left_behind_is_named() {
+        let id = DownloadId::from_bytes([0; 16]);
+        let args =
+            parse("http://x --attach dl_AAAAAAAAAAAAAAAAAAAAAA --merge --no-header -o it's.csv").unwrap();
+        assert_eq!(
+            take_up(&args, id),
+            r"download-server get http://x --attach dl_AAAAAAAAAAAAAAAAAAAAAA --merge --no-header -o 'it'\''s.csv'"
+        );
+        let args = parse("http://x --attach dl_AAAAAAAAAAAAAAAAAAAAAA -o a/b.csv").unwrap();
+        assert!(take_up(&args, id).ends_with("AAAA -o a/b.csv"));
+        let refusal = || ErrorResponse::new(ErrorCode::SourceError, "x");
+        for (error, job, want) in [
+            (GetError::Client(ClientError::Http(String::new())), Some(id), Some(id)),
+            (GetError::Client(refusal().into()), Some(id), Some(id)),
+            (GetError::Client(refusal().into()), None, None),
+            (GetError::Job(refusal()), Some(id), None),
+            (GetError::Interrupted { id, is_cancelled: false }, None, Some(id)),
+            (GetError::Interrupted { id, is_cancelled: true }, Some(id), None),
+            (GetError::InterruptedEarly, None, None),
+        ] {
+            assert_eq!(still_there(&error, job), want, "{error}");
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The download server: exports rows of a time range to CSV or JSON files, driven over WebSocket or HTTP.
 //!
 //! Wiring only: configuration in `config`, the running server in `serve`, one export without a server in `export`,
-//! the client in `get`. Exit codes: 0
-//! done, 1 the server could not start, 2 usage or configuration, 130 stopped by a second signal.
+//! the client in `get`.
+//!
+//! Exit codes: 0 done, 1 the server could not start, 2 usage or configuration, 3 to 8 as `GetError::exit_code` of the
+//! client has them, 130 stopped by a second signal.
 
 mod bar;
 mod config;
@@ -34,7 +36,8 @@ server can be asked, the log to stderr; RUST_LOG chooses what it says (default: 
 SIGHUP looks at keys, tokens, certificate and data again; SIGTERM and SIGINT stop in good order, a
 second one at once. `download-server help serve` shows a configuration.
 
-Exit codes: 0 stopped in good order, 1 the server could not start, 2 usage, 130 stopped at once.";
+Exit codes: 0 stopped in good order, 1 the server could not start, 2 usage, 130 stopped at once;
+3 to 8 are those of `download-server help get`.";
 
 /// Exports rows of a time range to CSV or JSON files, with live progress and durable jobs
 #[derive(Debug, Parser)]

@@ -232,3 +232,34 @@ fn a_server_killed_in_the_middle_is_found_again_by_a_sealed_session() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert!(server.has_file());
 }
+
+/// A disk that fails at the end costs the files, not the job: its name is told, and the same command goes on.
+#[test]
+fn what_fails_after_the_job_was_made_tells_how_to_take_it_up() {
+    let server = Server::start(&json!({}));
+    let url = server.url("http");
+    let run = |words: &str| {
+        let mut get = program(server.folder.path());
+        let out = get.args(words.split(' ')).output().unwrap();
+        (out.status.code(), String::from_utf8(out.stderr).unwrap())
+    };
+    let made = "--rows-per-file 500 --no-header --merge";
+    std::fs::write(server.folder.path().join("out"), "in the way").unwrap();
+    let (code, said) = run(&format!("get {url} {RANGE} --bearer-file token {made} -o out/a.csv"));
+    assert_eq!(code, Some(5), "{said}");
+    let hint = said.lines().find_map(|line| line.strip_prefix("take it up with: download-server ")).unwrap();
+    assert!(hint.ends_with(" --merge --no-header -o out/a.csv"), "{hint}");
+    std::fs::remove_file(server.folder.path().join("out")).unwrap();
+    let joined = server.folder.path().join("out/a.csv");
+    let mut export = program(server.folder.path());
+    export.args(["export", "-q", "--data", FLIGHTS, "--no-header", "-o", "want.csv"]).args(RANGE.split(' '));
+    assert!(export.status().unwrap().success());
+    let want = std::fs::read(server.folder.path().join("want.csv")).unwrap();
+    for hint in [hint, &hint.replace(" --no-header", "")] {
+        let (code, said) = run(&format!("{hint} --bearer-file token"));
+        assert_eq!(code, Some(0), "{said}");
+        let bytes = std::fs::read(&joined).unwrap();
+        assert!(bytes == want, "every row, and no header: {} of {} bytes", bytes.len(), want.len());
+        std::fs::remove_file(&joined).unwrap();
+    }
+}

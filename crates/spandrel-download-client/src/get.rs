@@ -46,7 +46,8 @@ pub struct GetOptions {
     /// On interruption leave the job at the server, to be attached to later, instead of cancelling it.
     pub keep_job: bool,
     /// Parts have no CSV header to leave out when joining. Only looked at for [`Wanted::Job`]: a new job says it
-    /// itself.
+    /// itself. If false, the rows announced for the first part tell whether there are headers, which compressed
+    /// parts cannot be asked: those are joined only if this is true.
     pub csv_has_no_header: bool,
 }
 
@@ -56,7 +57,8 @@ pub struct GetOptions {
 pub enum GetEvent<'a> {
     /// The server is busy; the request is repeated after this many milliseconds.
     Waiting(u64),
-    /// The server has the job.
+    /// The server has the job, and keeps it whatever happens here. Not told of one that was cancelled at once because
+    /// it does not fit the options.
     Accepted(&'a DownloadStart),
     /// Rows are being written.
     Progress(&'a ProgressUpdate),
@@ -109,25 +111,25 @@ pub async fn get(
 ) -> Result<GetReport, GetError> {
     let mut interrupt = pin!(interrupt);
     let has_header = match &wanted {
-        Wanted::New(request) => request.options.csv.header.unwrap_or(true),
-        Wanted::Job(_) => !options.csv_has_no_header,
+        Wanted::New(request) => Some(request.options.csv.header.unwrap_or(true)),
+        Wanted::Job(_) => options.csv_has_no_header.then_some(false),
     };
     if let (Wanted::New(request), true) = (&wanted, options.merge) {
         // Better told before an hour of rows than after.
         how_to_merge(&request.output_format, codec_of(request), has_header)?;
     }
     let mut download = begin(client, &wanted, options, interrupt.as_mut(), &mut report).await?;
-    report(GetEvent::Accepted(download.start()));
-    let plan = Plan::new(client, options, download.start(), has_header);
-    let plan = match plan {
+    let plan = match Plan::new(client, options, download.start(), has_header) {
         Ok(plan) => plan,
         Err(e) => {
-            if matches!(wanted, Wanted::New(_)) {
-                let _ = client.cancel(download.id()).await;
+            let is_new = matches!(wanted, Wanted::New(_));
+            if !is_new || client.cancel(download.id()).await.is_err() {
+                report(GetEvent::Accepted(download.start()));
             }
             return Err(e);
         }
     };
+    report(GetEvent::Accepted(download.start()));
     let id = download.id();
     let complete = tokio::select! {
         complete = follow(&mut download, &mut report) => complete?,

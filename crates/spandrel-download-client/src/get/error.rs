@@ -53,7 +53,7 @@ impl GetError {
     /// | 4 | no connection, or none any more |
     /// | 5 | files here cannot be read or written |
     /// | 6 | cancelled or interrupted |
-    /// | 7 | the server does not accept the credentials, or is not the one that is trusted |
+    /// | 7 | the server does not accept the credentials, or is not the one that is trusted, or names files where they are not fetched from |
     /// | 8 | a file arrived with other bytes than announced |
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -64,6 +64,8 @@ impl GetError {
             Self::Merge { .. } => 5,
             Self::Interrupted { .. } | Self::InterruptedEarly => 6,
             Self::Client(error) if error.is_auth() => 7,
+            // Files are fetched over lines as good as the session's, or not at all.
+            Self::Client(ClientError::FileUrl { .. }) => 7,
             Self::Client(error) => match error {
                 ClientError::Url { .. }
                 | ClientError::Options(_)
@@ -106,6 +108,7 @@ mod tests {
             (GetError::Client(refusal(ErrorCode::AuthInvalid).into()), 7),
             (GetError::Client(refusal(ErrorCode::Forbidden).into()), 7),
             (GetError::Client(ClientError::Denied { why: String::new() }), 7),
+            (GetError::Client(ClientError::FileUrl { url: String::new(), why: "" }), 7),
             (GetError::Client(ClientError::Closed(Close::new(4406, ""))), 4),
             (GetError::Client(TlsError::NotTls.into()), 4),
             (GetError::Client(untrusted.into()), 7),

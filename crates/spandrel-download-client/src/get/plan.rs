@@ -14,12 +14,22 @@ pub(super) fn codec_of(request: &DownloadRequest) -> Option<&str> {
     request.compression.then(|| request.options.codec.as_deref().unwrap_or(Codec::Gzip.as_str()))
 }
 
-pub(super) fn how_to_merge(format: &str, codec: Option<&str>, has_header: bool) -> Result<Merge, GetError> {
+/// `has_header` is `None` where nobody knows.
+pub(super) fn how_to_merge(
+    format: &str,
+    codec: Option<&str>,
+    has_header: Option<bool>,
+) -> Result<Merge, GetError> {
     let format = Format::parse(format);
     match (format, codec.map(Codec::parse)) {
         (Some(Format::Ndjson), None | Some(Some(Codec::Zstd))) => Ok(Merge::Append),
         (Some(Format::Csv), None) => Ok(Merge::Csv { has_header }),
-        (Some(Format::Csv), Some(Some(Codec::Zstd))) if !has_header => Ok(Merge::Append),
+        (Some(Format::Csv), Some(Some(Codec::Zstd))) if has_header == Some(false) => Ok(Merge::Append),
+        (Some(Format::Csv), Some(Some(Codec::Zstd))) if has_header.is_none() => Err(GetError::Usage(
+            "zstd parts of csv can be joined only if they have no header: say so with --no-header, \
+             or keep the parts"
+                .to_owned(),
+        )),
         (Some(Format::Json), None) => Ok(Merge::Json),
         // Several gzip members are one gzip file by RFC 1952, but browsers and several runtimes stop after the
         // first: a file that silently loses rows is worse than none.
@@ -48,7 +58,7 @@ impl Plan {
         client: &Client,
         options: &GetOptions,
         start: &DownloadStart,
-        has_header: bool,
+        has_header: Option<bool>,
     ) -> Result<Self, GetError> {
         let merge = options
             .merge
@@ -127,8 +137,9 @@ impl Plan {
         let parts = fetch_all(client, complete, &directory, report).await?;
         report(GetEvent::Merging);
         let to = target.to_owned();
+        let rows = complete.files.first().map_or(0, |first| first.rows);
         let joined = tokio::task::spawn_blocking(move || {
-            merge.run(&parts, &to)?;
+            merge.run(&parts, rows, &to)?;
             parts.iter().try_for_each(std::fs::remove_file)
         });
         let outcome = joined.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
@@ -213,18 +224,20 @@ mod tests {
     #[test]
     fn what_can_be_joined() {
         for (format, codec, header, good) in [
-            ("csv", None, true, true),
-            ("json", None, true, true),
-            ("ndjson", None, true, true),
-            ("ndjson", Some("zstd"), true, true),
-            ("csv", Some("zstd"), false, true),
-            ("csv", Some("zstd"), true, false),
-            ("json", Some("zstd"), true, false),
-            ("ndjson", Some("gzip"), true, false),
-            ("csv", Some("gzip"), false, false),
-            ("parquet", None, true, false),
+            ("csv", None, Some(true), true),
+            ("csv", None, None, true),
+            ("json", None, Some(true), true),
+            ("ndjson", None, Some(true), true),
+            ("ndjson", Some("zstd"), None, true),
+            ("csv", Some("zstd"), Some(false), true),
+            ("csv", Some("zstd"), Some(true), false),
+            ("csv", Some("zstd"), None, false),
+            ("json", Some("zstd"), Some(true), false),
+            ("ndjson", Some("gzip"), Some(true), false),
+            ("csv", Some("gzip"), Some(false), false),
+            ("parquet", None, Some(true), false),
         ] {
-            assert_eq!(how_to_merge(format, codec, header).is_ok(), good, "{format} {codec:?} {header}");
+            assert_eq!(how_to_merge(format, codec, header).is_ok(), good, "{format} {codec:?} {header:?}");
         }
     }
 }

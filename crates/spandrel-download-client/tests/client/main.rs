@@ -469,12 +469,39 @@ async fn get_writes_one_file_several_files_or_a_joined_one() {
     assert_eq!(std::fs::read(&joined).unwrap(), b"a\r\n1\r\n2\r\n");
     assert_eq!(leftovers(directory.path()), ["joined.csv", "many", "new"]);
 
+    // Nobody says that these have no header: not one row is taken for one, not even those that are alike.
+    let bare = Server::start(true, true).await;
+    let headless: Vec<FileInfo> =
+        ["b-part00001.csv", "b-part00002.csv"].map(|name| bare.server.put(name, "7\r\n")).into();
+    get_all(&bare, Wanted::Job(id()), &to(&joined, true), headless).await.unwrap();
+    assert_eq!(std::fs::read(&joined).unwrap(), b"7\r\n7\r\n");
+
     let refused =
         get_all(&two, Wanted::New(Box::new(request())), &to(directory.path().join("x"), false), files).await;
     assert_eq!(refused.unwrap_err().exit_code(), 2);
     let gzip = Wanted::New(Box::new(request().compress(Codec::Gzip)));
     let refused = get_all(&two, gzip, &to(directory.path().join("x"), true), vec![]).await;
     assert!(refused.unwrap_err().to_string().contains("gzip"));
+}
+
+/// What was told as accepted can be taken up, so a job that is cancelled at once is not.
+#[tokio::test]
+async fn a_job_that_does_not_fit_is_told_only_if_it_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    for (wanted, stays) in [(Wanted::New(Box::new(request())), false), (Wanted::Job(id()), true)] {
+        let steering = Server::start(true, true).await;
+        let client = connect(&steering).await;
+        let mut accepted = vec![];
+        let report = |event: GetEvent<'_>| {
+            if let GetEvent::Accepted(start) = event {
+                accepted.push(start.download_id);
+            }
+        };
+        let one_file = to(directory.path().join("x"), false);
+        let refused = get(&client, wanted, &one_file, std::future::pending(), report).await;
+        assert_eq!(refused.unwrap_err().exit_code(), 2);
+        assert_eq!(accepted, if stays { vec![id()] } else { vec![] });
+    }
 }
 
 #[tokio::test]

@@ -478,6 +478,7 @@ fn pause_and_cancel_do_not_wait_for_a_source_that_blocks() {
     while bench.jobs.stuck_len() > 0 {
         std::thread::yield_now();
     }
+    assert_eq!(bench.jobs.storage(), Condition::Well, "a source that comes back late is no disk that fails");
 }
 
 #[test]

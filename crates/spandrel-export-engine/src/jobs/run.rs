@@ -136,7 +136,7 @@ impl Inner {
             // Parts only ever say "changed".
             work.into_iter().for_each(|_| (self.on_change)(id));
         };
-        let io = |e: std::io::Error| self.disk_failure(id, &e);
+        let io = |e: std::io::Error| self.disk_failure(id, handle, &e);
         let (parts_max, disk) = (self.config.limits.max_parts, self.config.disk.clone());
         let opened =
             handle.holding_pen(|| PartSink::open(disk, dir, spec, parts_max, &clock, &tell, &handle.savers));
@@ -178,9 +178,12 @@ impl Inner {
         }
     }
 
-    fn disk_failure(&self, id: DownloadId, e: &std::io::Error) -> (ErrorResponse, bool) {
-        tracing::warn!(job = %id, error = %e, "the files of a job failed");
-        self.lock().is_storage_failing = true;
+    fn disk_failure(&self, id: DownloadId, handle: &Running, e: &std::io::Error) -> (ErrorResponse, bool) {
+        // A source that comes back late finds its files taken, or gone: nobody hears of that failure.
+        if !handle.is_given_up() {
+            tracing::warn!(job = %id, error = %e, "the files of a job failed");
+            self.lock().is_storage_failing = true;
+        }
         let message = match e.kind() {
             std::io::ErrorKind::StorageFull => "the disk of the server is full",
             _ => "the files of the download could not be written",

@@ -145,6 +145,11 @@ impl Running {
         is_ours
     }
 
+    /// Whether the thread may not touch anything any more: what fails for it then says nothing about the disk.
+    pub(super) fn is_given_up(&self) -> bool {
+        *self.pen.lock().unwrap_or_else(PoisonError::into_inner) == Pen::Taken
+    }
+
     /// Held while files of the run are touched.
     fn pen(&self) -> io::Result<MutexGuard<'_, Pen>> {
         let pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
