@@ -290,6 +290,23 @@ test('after close nothing is told any more, and what was sent still goes out', a
   assert.deepEqual([Socket.last.closedWith, heard.length], [1000, told]);
 });
 
+test('close() holds whatever state of the connection it was called at', async () => {
+  for (const at of ['connecting', 'open', 'waiting', 'failed']) {
+    client = new DownloadClient({ maxReconnectAttempts: at === 'failed' ? 0 : 5 });
+    heard.length = 0;
+    for (const name of ['connection', 'hello']) client.addEventListener(name, ({ detail }) => heard.push(detail.state ?? name));
+    client.addEventListener('connection', ({ detail }) => { if (detail.state === at) client.close(); });
+    client.connect();
+    await settled();
+    const opened = Socket.all.length;
+    if (at !== 'connecting') await Socket.last.hello();
+    if (at === 'waiting' || at === 'failed') await Socket.last.drop(1006);
+    else assert.equal(Socket.last.closedWith, 1000, `the socket after ${at}`);
+    await pass(60000);
+    assert.deepEqual([heard.at(-1), Socket.all.length], ['closed', opened], at);
+  }
+});
+
 test('one call over the bound is refused at once, also one that is too big', async () => {
   client.connect();
   await Socket.last.hello();

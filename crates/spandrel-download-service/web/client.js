@@ -143,7 +143,6 @@ export class DownloadClient extends EventTarget {
   connect() {
     if (this.#link) return;
     clearTimeout(this.#reconnectTimer);
-    this.#tell('connection', { state: 'connecting', attempt: this.#attempt, delayMs: 0 });
     try {
       /** @type {Link} */
       const link = new Link(this.url, this.#profile, this.#clock, {
@@ -158,6 +157,7 @@ export class DownloadClient extends EventTarget {
     // A server that takes the connection and never says hello is as good as none.
     this.#heard();
     this.#beat();
+    this.#tell('connection', { state: 'connecting', attempt: this.#attempt, delayMs: 0 });
   }
 
   /** Ends the connection for good, after what was sent. Jobs go on without it; calls without an answer are rejected. */
@@ -343,8 +343,9 @@ export class DownloadClient extends EventTarget {
     for (const downloadId of this.followed) {
       if (!asked.has(downloadId)) this.attach(downloadId).catch(() => this.#gone(downloadId));
     }
+    const link = this.#link;
     this.#tell('connection', { state: 'open', attempt: 0, delayMs: 0 });
-    this.#tell('hello', health);
+    if (this.#link === link) this.#tell('hello', health);
   }
 
   /** Whether it is followed now. @param {string} downloadId */
@@ -456,8 +457,9 @@ export class DownloadClient extends EventTarget {
     const delayMs = Math.max(this.reconnectDelay * 2 ** this.#attempt * jitter, this.#retryAfterMs);
     this.#attempt += 1;
     this.#retryAfterMs = 0;
-    this.#tell('connection', { state: 'waiting', attempt: this.#attempt, delayMs });
+    // First the timer, then the word: whoever hears it may close.
     this.#reconnectTimer = setTimeout(() => this.connect(), delayMs);
+    this.#tell('connection', { state: 'waiting', attempt: this.#attempt, delayMs });
   }
 
   /** @param {number} code @param {string} reason */
