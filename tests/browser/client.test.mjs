@@ -221,6 +221,15 @@ test('a call that came too fast is made again when the server says', async () =>
   await paused;
 });
 
+test('a message that somebody repeats on the way does not reject the call it carried', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const asked = client.request(ASK, 'r-1');
+  await Socket.last.says('system:error', { code: 'AUTH_REPLAYED', message: 'm', recoverable: false }, 'r-1');
+  await Socket.last.says('download:start', START, 'r-1');
+  assert.equal((await asked).downloadId, 'dl_1');
+});
+
 test('it answers pings, and asks for a sign of life when there is none', async () => {
   client.connect();
   await Socket.last.hello();

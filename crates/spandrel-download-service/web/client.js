@@ -379,6 +379,8 @@ export class DownloadClient extends EventTarget {
   /** @param {string} requestId @param {any} error */
   #systemError(requestId, error) {
     if (error.code === 'AUTH_EXPIRED' && this.#resign(requestId, error)) return;
+    // Somebody repeated a message of ours. The first one was taken, and its answer still comes.
+    if (error.code === 'AUTH_REPLAYED' && this.#pending.has(requestId)) return;
     if (this.#refuse(requestId, error)) return;
     if (error.code === 'AUTH_REQUIRED' || error.code === 'AUTH_INVALID') {
       // It does not say which message it refused, and the next one will fare no better.
