@@ -276,6 +276,20 @@ test('what was said before the end is told before the end', async () => {
   assert.deepEqual(heard.map(([name]) => name).slice(-2), ['system-error', 'connection']);
 });
 
+test('an address the browser refuses is no refused key', async () => {
+  globalThis.WebSocket = class { constructor() { throw new DOMException('no such scheme', 'SyntaxError'); } };
+  try {
+    const refused = assert.rejects(client.request(ASK), (error) => error.code === 'INVALID_ADDRESS' && !error.recoverable && error.message === 'no such scheme');
+    client.connect();
+    await refused;
+    assert.deepEqual(heard.at(-1), ['connection:failed', { code: 0, reason: 'no such scheme' }]);
+    await pass(60000);
+    assert.equal(heard.filter(([name]) => name === 'connection:failed').length, 1, 'it tried again');
+  } finally {
+    globalThis.WebSocket = Socket;
+  }
+});
+
 test('calls that wait are rejected when it gives up, and when it is closed', async () => {
   client.connect();
   await Socket.last.hello();

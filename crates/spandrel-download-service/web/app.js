@@ -73,7 +73,7 @@ on('connection', (connection) => {
 on('connection:failed', ({ code, reason }) => {
   if (reason) $('#connection-text').textContent = `No connection: ${reason}`;
   // A policy or version refusal does not heal by itself, anything else may: exports go on without us meanwhile.
-  if (![4400, 4401, 4406, 1008].includes(code)) setTimeout(reconnect, RETRY_MS);
+  if (![0, 4400, 4401, 4406, 1008].includes(code)) setTimeout(reconnect, RETRY_MS);
 });
 on('hello', ({ features }) => {
   if (Array.isArray(features)) $('#codec-zstd').hidden = !features.includes('codec:zstd');

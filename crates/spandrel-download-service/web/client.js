@@ -73,6 +73,9 @@ export { fromBase64Url, importSecret } from './secure.js';
 /** Close codes after which trying again cannot help. */
 const FINAL_CODES = new Set([1000, 1003, 1007, 1008, 1009, 4400, 4401, 4406]);
 
+/** Stands where a close code would when the browser did not even try. No server can send it. */
+const NO_ADDRESS = 0;
+
 /** How often a call is repeated when the server says it came too fast. */
 const RATE_LIMIT_TRIES = 3;
 
@@ -151,7 +154,7 @@ export class DownloadClient extends EventTarget {
       });
       this.#link = link;
     } catch (error) {
-      this.#giveUp(4400, error instanceof Error ? error.message : 'the browser takes no such address');
+      this.#giveUp(NO_ADDRESS, error instanceof Error ? error.message : 'the browser takes no such address');
       return;
     }
     // A server that takes the connection and never says hello is as good as none.
@@ -469,7 +472,8 @@ export class DownloadClient extends EventTarget {
     this.#attempt = 0;
     const isAuth = code === 4401 || code === 4400;
     const why = reason || `the connection failed with code ${code}`;
-    this.#rejectAll({ code: isAuth ? 'AUTH_INVALID' : 'NETWORK_ERROR', message: why, recoverable: !isAuth });
+    if (code === NO_ADDRESS) this.#rejectAll({ code: 'INVALID_ADDRESS', message: why, recoverable: false });
+    else this.#rejectAll({ code: isAuth ? 'AUTH_INVALID' : 'NETWORK_ERROR', message: why, recoverable: !isAuth });
     this.#tell('connection', { state: 'failed', attempt: 0, delayMs: 0 });
     this.#tell('connection:failed', { code, reason });
   }
