@@ -185,6 +185,89 @@ test('a job without an end is attached to again, an ended one is not', async () 
   assert.deepEqual(Socket.last.sent.map((message) => [message.event, message.data]), [['download:attach', { downloadId: 'dl_1' }]]);
 });
 
+/** A connection past its hello that follows these jobs again. */
+async function following(count) {
+  client.connect();
+  await Socket.last.hello();
+  for (let i = 0; i < count; i += 1) await Socket.last.says('download:start', { ...START, downloadId: `dl_${i}` }, `r-${i}`);
+  await Socket.last.drop(1012);
+  await pass(1000);
+  await Socket.last.hello();
+}
+const attaches = () => Socket.last.sent.filter(({ event }) => event === 'download:attach');
+
+test('more jobs than calls may wait are all attached to again, and leave room for calls', async () => {
+  await following(LIMITS.followedMax);
+  assert.equal(attaches().length, LIMITS.reattachingMax);
+  const asked = client.status();
+  for (let i = 0; i < LIMITS.followedMax; i += 1) {
+    const { data, requestId } = attaches()[i];
+    await Socket.last.says('download:start', { ...START, downloadId: data.downloadId, attached: true }, requestId);
+    await pass(20);
+  }
+  assert.equal(new Set(attaches().map(({ data }) => data.downloadId)).size, LIMITS.followedMax);
+  assert.equal(attaches().length, LIMITS.followedMax, 'each once');
+  await Socket.last.says('status:update', { activeDownloads: {} }, Socket.last.sent.find(({ event }) => event === 'status:check').requestId);
+  await asked;
+});
+
+test('a job that cannot be attached to for now is tried again when the server says, or after a second', async () => {
+  for (const [code, retryAfter, after] of [['OVERLOADED', 700, 700], ['TIMEOUT', undefined, 1000], ['SHUTTING_DOWN', undefined, 1000]]) {
+    client.close();
+    client.followed.clear();
+    await following(1);
+    await Socket.last.says('download:error', { code, message: 'm', recoverable: true, retryAfter }, attaches()[0].requestId);
+    await pass(after - 1);
+    assert.equal(attaches().length, 1, code);
+    await pass(1);
+    assert.equal(attaches().length, 2, code);
+    await Socket.last.says('download:start', { ...START, downloadId: 'dl_0', attached: true }, attaches()[1].requestId);
+    await pass(5000);
+    assert.equal(attaches().length, 2, code);
+  }
+  assert.equal(heard.filter(([name]) => name === 'failed').length, 0);
+});
+
+test('a job nobody follows any more is not tried again', async () => {
+  await following(1);
+  await Socket.last.says('download:error', { code: 'OVERLOADED', message: 'm', recoverable: true }, attaches()[0].requestId);
+  client.detach('dl_0').catch(() => {});
+  await pass(5000);
+  assert.equal(attaches().length, 1);
+});
+
+test('a first attach that is refused for now rejects, and is tried again too', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const refused = assert.rejects(client.attach('dl_1'), (error) => error.code === 'OVERLOADED');
+  await settled();
+  await Socket.last.says('download:error', { code: 'OVERLOADED', message: 'm', recoverable: true }, attaches()[0].requestId);
+  await refused;
+  await pass(1000);
+  assert.deepEqual(attaches().map(({ data }) => data.downloadId), ['dl_1', 'dl_1']);
+});
+
+test('only a job that is gone has failed; another refusal is told as it is', async () => {
+  for (const [code, name] of [['DOWNLOAD_NOT_FOUND', 'failed'], ['EXPIRED', 'failed'], ['LIMIT_EXCEEDED', 'system-error']]) {
+    client.close();
+    client.followed.clear();
+    await following(1);
+    heard.length = 0;
+    await Socket.last.says('download:error', { code, message: 'of the server', recoverable: false }, attaches()[0].requestId);
+    assert.deepEqual(heard.map(([event, error]) => [event, error.downloadId, error.code, error.message]), [[name, 'dl_0', code, 'of the server']]);
+    assert.equal(client.followed.size, 0, code);
+  }
+});
+
+test('a key that is refused while it attaches ends no job', async () => {
+  await following(1);
+  await Socket.last.drop(4401);
+  assert.deepEqual([heard.filter(([name]) => name === 'failed'), [...client.followed]], [[], ['dl_0']]);
+  client.connect();
+  await Socket.last.hello();
+  assert.deepEqual(attaches().map(({ data }) => data.downloadId), ['dl_0']);
+});
+
 test('progress comes one by one, also from a batch', async () => {
   client.connect();
   await Socket.last.hello();

@@ -31,7 +31,8 @@
  * | `status`            | `SessionState`                 | a state changed, or `status()` was answered              |
  * | `complete`          | `DownloadComplete`             | the end of a job: its files                              |
  * | `failed`            | `ErrorResponse`, `downloadId`  | the end of a job without files, cancelled ones too       |
- * | `system-error`      | `ErrorResponse`                | the server says something about itself                   |
+ * | `system-error`      | `ErrorResponse`                | the server says something about itself, or no longer     |
+ * |                     |                                | lets a job (`downloadId`) be followed that goes on       |
  *
  * A call that is refused rejects with a `DownloadError`, whose `code` is for programs and `message` for people.
  * A call made while there is no connection waits for the next one; all that wait are rejected when the client gives up
@@ -89,6 +90,8 @@ export const LIMITS = Object.freeze({
   pendingMax: 256,
   /** Jobs followed; as many as a server attaches to one connection. */
   followedMax: 1000,
+  /** Of those, attached to again at the same time after a reconnect; the calls of the page find room beside them. */
+  reattachingMax: 32,
   /** Pings and pongs that wait to be sent; more are left out. */
   heartbeatsMax: 32,
   /** Longest wait a server can ask for, and the longest heartbeat interval it can set. */
@@ -117,6 +120,11 @@ export class DownloadClient extends EventTarget {
   #heartbeatTimer;
   /** @type {number | undefined} */
   #reconnectTimer;
+  /** @type {Set<string>} followed jobs that this connection is not attached to yet */
+  #unattached = new Set();
+  #reattaching = 0;
+  /** @type {number | undefined} set while the server wants no more of them */
+  #reattachTimer;
 
   /**
    * @param {Options} [options]
@@ -166,6 +174,7 @@ export class DownloadClient extends EventTarget {
   /** Ends the connection for good, after what was sent. Jobs go on without it; calls without an answer are rejected. */
   close() {
     clearTimeout(this.#reconnectTimer);
+    clearTimeout(this.#reattachTimer);
     clearInterval(this.#heartbeatTimer);
     const link = this.#link;
     this.#link = null;
@@ -191,13 +200,20 @@ export class DownloadClient extends EventTarget {
     return this.#call('download:request', request, requestId);
   }
 
-  /** Follows a job that exists already. @param {string} downloadId @returns {Promise<DownloadStart>} */
+  /**
+   * Follows a job that exists already. Refused for now (`recoverable`), it is tried again until {@link detach}.
+   * @param {string} downloadId
+   * @returns {Promise<DownloadStart>}
+   */
   async attach(downloadId) {
+    const isNew = !this.followed.has(downloadId);
     if (!this.#follow(downloadId)) throw overloaded(`${LIMITS.followedMax} exports are followed already`);
+    this.#unattached.delete(downloadId);
     try {
       return await this.#call('download:attach', { downloadId });
     } catch (error) {
-      if (!(error instanceof DownloadError && error.recoverable)) this.followed.delete(downloadId);
+      if (isForNow(error)) this.#reattachLater(downloadId, error);
+      else if (isNew || !isOfTheKey(error)) this.followed.delete(downloadId);
       throw error;
     }
   }
@@ -343,9 +359,10 @@ export class DownloadClient extends EventTarget {
       if (call.event === 'download:attach') asked.add(/** @type {any} */ (call.data).downloadId);
       this.#send(call.event, call.data, requestId);
     }
-    for (const downloadId of this.followed) {
-      if (!asked.has(downloadId)) this.attach(downloadId).catch(() => this.#gone(downloadId));
-    }
+    clearTimeout(this.#reattachTimer);
+    this.#reattachTimer = undefined;
+    this.#unattached = new Set([...this.followed].filter((downloadId) => !asked.has(downloadId)));
+    this.#reattach();
     const link = this.#link;
     this.#tell('connection', { state: 'open', attempt: 0, delayMs: 0 });
     if (this.#link === link) this.#tell('hello', health);
@@ -358,11 +375,41 @@ export class DownloadClient extends EventTarget {
     return true;
   }
 
-  /** A followed job that the server no longer knows has ended, only we were not told how. @param {string} downloadId */
-  #gone(downloadId) {
-    if (this.followed.has(downloadId)) return; // a refusal that may pass; the next hello tries again
-    const message = 'the server no longer has this export';
-    this.#tell('failed', { downloadId, code: 'DOWNLOAD_NOT_FOUND', message, recoverable: false });
+  /** Attaches again to what is followed, a few at a time. */
+  #reattach() {
+    for (const downloadId of this.#unattached) {
+      if (!this.ready || this.#reattachTimer !== undefined || this.#reattaching >= LIMITS.reattachingMax) return;
+      this.#unattached.delete(downloadId);
+      if (!this.followed.has(downloadId)) continue; // it ended, or nobody wants it any more
+      this.#reattaching += 1;
+      this.#call('download:attach', { downloadId })
+        .catch((error) => this.#notAttached(downloadId, error))
+        .finally(() => {
+          this.#reattaching -= 1;
+          this.#reattach();
+        });
+    }
+  }
+
+  /** Goes on when the server says, with this job last. @param {string} downloadId @param {DownloadError} error */
+  #reattachLater(downloadId, error) {
+    if (!this.ready || !this.followed.has(downloadId)) return; // the next hello tries all of them
+    this.#unattached.add(downloadId);
+    clearTimeout(this.#reattachTimer);
+    this.#reattachTimer = setTimeout(() => {
+      this.#reattachTimer = undefined;
+      this.#reattach();
+    }, within(error.retryAfter, 0) ?? 1000);
+  }
+
+  /** @param {string} downloadId @param {DownloadError} error */
+  #notAttached(downloadId, error) {
+    if (isForNow(error)) return this.#reattachLater(downloadId, error);
+    // A refused key says nothing about the job; who comes back with a right one follows it again.
+    if (isOfTheKey(error) || !this.followed.delete(downloadId)) return;
+    const { code, message, details, recoverable } = error;
+    const isGone = code === 'DOWNLOAD_NOT_FOUND' || code === 'EXPIRED';
+    this.#tell(isGone ? 'failed' : 'system-error', { downloadId, code, message, details, recoverable });
   }
 
   /** @param {string} requestId @param {unknown} data */
@@ -528,6 +575,11 @@ function within(ms, least) {
 
 /** @param {string} message */
 const overloaded = (message) => new DownloadError({ code: 'OVERLOADED', message, recoverable: true });
+
+/** Whether the same call may succeed later. @param {unknown} error @returns {error is DownloadError} */
+const isForNow = (error) => error instanceof DownloadError && error.recoverable;
+/** Whether it says who is asking is not accepted, and nothing about what was asked. @param {unknown} error */
+const isOfTheKey = (error) => error instanceof DownloadError && error.code === 'AUTH_INVALID';
 
 /** @param {any} data @returns {boolean} */
 const isJob = (data) => typeof data === 'object' && data !== null && typeof data.downloadId === 'string';
