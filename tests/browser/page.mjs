@@ -292,6 +292,23 @@ await check('a finished export is still there after a reload', async () => {
   await page.waitForSelector('.job[data-state="cancelled"]');
 });
 
+/** How many exports the server has. */
+const exportsThere = () => page.evaluate(async () => (await (await fetch('/v1/downloads?limit=100')).json()).downloads.length);
+
+if (fake) {
+  await check('a start whose answer was lost makes no second export', async () => {
+    await Promise.all([connected(), previewed()]);
+    const before = await exportsThere();
+    await page.fill('#limit', '100');
+    fake.spoil('download:request', 'TIMEOUT', true);
+    await page.click('#start');
+    await page.waitForSelector('#form-error:not([hidden])');
+    await page.click('#start');
+    await page.waitForFunction((n) => document.querySelectorAll('.job').length > n, before);
+    expect((await exportsThere()) === before + 1, `there are ${await exportsThere()} exports, there were ${before}`);
+  });
+}
+
 await check('nothing leaves the server, nothing fails in the console', async () => {
   expect(faults.length === 0, `\n  ${faults.join('\n  ')}`);
 });

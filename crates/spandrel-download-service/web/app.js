@@ -17,6 +17,9 @@ import { $, announce, duration, plural, setBanner } from './text.js';
 /** How long after giving up the page tries again by itself. */
 const RETRY_MS = 30000;
 
+/** After these nobody knows whether the request arrived: the answer, or the proof of who gave it, is what went wrong. */
+const UNSURE = new Set(['NETWORK_ERROR', 'TIMEOUT', 'AUTH_INVALID', 'INVALID_RESPONSE']);
+
 /** A request of which nobody said whether it arrived. @type {{ text: string, requestId: string } | undefined} */
 let unanswered;
 
@@ -34,8 +37,8 @@ async function start(event) {
   button.setAttribute('aria-busy', 'true');
   button.textContent = client.ready ? 'Starting …' : 'Waiting for the server …';
   setBanner($('#form-error'), '');
-  const text = JSON.stringify(request);
-  // The same request under its old id makes no second export, should the first have arrived.
+  const text = JSON.stringify([credentials?.keyId, request]);
+  // The same request of the same key under its old id makes no second export, should the first have arrived.
   const requestId = unanswered?.text === text ? unanswered.requestId : newRequestId();
   unanswered = undefined;
   try {
@@ -43,7 +46,7 @@ async function start(event) {
     announce(`Export started, ${plural(started.totalRows, 'row')}`);
     showCard(started.downloadId);
   } catch (error) {
-    if (error instanceof DownloadError && error.code === 'NETWORK_ERROR') unanswered = { text, requestId };
+    if (error instanceof DownloadError && UNSURE.has(error.code)) unanswered = { text, requestId };
     const homeless = showProblems([problemOf(error)]);
     setBanner($('#form-error'), homeless[0]?.message ?? '');
     /** @type {HTMLElement | null} */ (form.querySelector('[aria-invalid]'))?.focus();
