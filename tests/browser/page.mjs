@@ -309,6 +309,43 @@ if (fake) {
   });
 }
 
+if (fake) {
+  await check('what a pause was refused with goes away when it works', async () => {
+    await startSlow();
+    await inState('generating');
+    fake.spoil('download:pause', 'OVERLOADED');
+    await newest.locator('.job-pause').click();
+    await newest.locator('.job-error').waitFor({ state: 'visible' });
+    await page.waitForSelector('.job:first-child:not([aria-busy])');
+    await newest.locator('.job-pause').click();
+    await inState('paused');
+    await newest.locator('.job-error').waitFor({ state: 'hidden' });
+    await newest.locator('.job-cancel').click();
+    await inState('cancelled');
+  });
+
+  await check('what is older is offered until all of it is shown, also after a lost connection', async () => {
+    fake.fill(45);
+    await page.reload();
+    await Promise.all([connected(), previewed()]);
+    const there = await exportsThere();
+    for (let shown = 20; shown < there; shown += 20) {
+      await page.waitForFunction((n) => document.querySelectorAll('.job').length === n, shown);
+      await page.click('#older');
+    }
+    await page.waitForFunction((n) => document.querySelectorAll('.job').length === n, there);
+    await page.locator('#older').waitFor({ state: 'hidden' });
+    isCut = true;
+    const listed = page.waitForResponse((response) => response.url().includes('/v1/downloads'));
+    fake.drop();
+    await (await listed).finished();
+    await connected();
+    isCut = false;
+    await page.evaluate(() => new Promise(requestAnimationFrame)); // the page takes the list before the next picture
+    expect(await page.locator('#older').isHidden(), 'there is nothing older');
+  });
+}
+
 await check('nothing leaves the server, nothing fails in the console', async () => {
   expect(faults.length === 0, `\n  ${faults.join('\n  ')}`);
 });

@@ -39,6 +39,8 @@ const STATE_NAMES = {
 const jobs = new Map();
 /** @type {string | undefined} */
 let olderCursor;
+/** Whether the list was seen once, so that no cursor means that there is nothing older. */
+let isListed = false;
 
 /** @param {string} id @param {number} createdAt @returns {Job} */
 function jobOf(id, createdAt) {
@@ -74,6 +76,8 @@ async function act(job, what) {
   job.card.setAttribute('aria-busy', 'true');
   try {
     await client[what](job.id);
+    if (job.state !== 'failed') job.error = ''; // what an earlier try was refused with
+    showJob(job);
     announce(`${buttons[0] ? titleOf(job) : 'Export'}: ${{ pause: 'paused', resume: 'running again', cancel: 'cancelled' }[what]}`);
   } catch (error) {
     job.error = humanError(error);
@@ -255,7 +259,9 @@ export async function loadJobs() {
   try {
     const { downloads, nextCursor } = await http.list({ limit: JOBS_PER_PAGE });
     setBanner($('#exports-error'), '');
-    if (jobs.size === 0 || olderCursor === undefined) setOlder(nextCursor);
+    // A newest page without anything that is shown leaves a gap, which "older" fills.
+    if (!isListed || !downloads.some(({ downloadId }) => jobs.has(downloadId))) setOlder(nextCursor);
+    isListed = true;
     downloads.forEach(follow);
   } catch (error) {
     showListError(error);
