@@ -5,7 +5,7 @@
  * A card is made once and changed in place, so that focus and selection stay where they are.
  */
 import { DownloadError } from './client.js';
-import { client, http, isAuthError, on } from './session.js';
+import { client, http, isAuthError, on, onOther } from './session.js';
 import { askToSignIn } from './signin.js';
 import { $, announce, count, duration, element, humanError, moment, plural, setBanner, size, stamp } from './text.js';
 
@@ -256,15 +256,17 @@ function askForFiles(job) {
 }
 
 export async function loadJobs() {
+  const asked = http;
   try {
-    const { downloads, nextCursor } = await http.list({ limit: JOBS_PER_PAGE });
+    const { downloads, nextCursor } = await asked.list({ limit: JOBS_PER_PAGE });
+    if (asked !== http) return; // a late answer, to whoever was here before
     setBanner($('#exports-error'), '');
     // A newest page without anything that is shown leaves a gap, which "older" fills.
     if (!isListed || !downloads.some(({ downloadId }) => jobs.has(downloadId))) setOlder(nextCursor);
     isListed = true;
     downloads.forEach(follow);
   } catch (error) {
-    showListError(error);
+    if (asked === http) showListError(error);
   }
 }
 /** @param {unknown} error */
@@ -284,14 +286,26 @@ function setOlder(cursor) {
   $('#older').hidden = !cursor;
 }
 export async function loadOlder() {
+  const asked = http;
   try {
-    const { downloads, nextCursor } = await http.list({ cursor: olderCursor, limit: JOBS_PER_PAGE });
+    const { downloads, nextCursor } = await asked.list({ cursor: olderCursor, limit: JOBS_PER_PAGE });
+    if (asked !== http) return;
     downloads.forEach(follow);
     setOlder(nextCursor);
   } catch (error) {
-    showListError(error);
+    if (asked === http) showListError(error);
   }
 }
+
+onOther(() => {
+  jobs.clear();
+  $('#jobs').replaceChildren();
+  setOlder(undefined);
+  isListed = false;
+  setBanner($('#exports-error'), '');
+  $('#exports-count').textContent = '';
+  document.title = 'Export – Spandrel';
+});
 
 /** Brings a card into view. @param {string} id */
 export function showCard(id) {
