@@ -185,6 +185,89 @@ test('a job without an end is attached to again, an ended one is not', async () 
   assert.deepEqual(Socket.last.sent.map((message) => [message.event, message.data]), [['download:attach', { downloadId: 'dl_1' }]]);
 });
 
+/** A connection past its hello that follows these jobs again. */
+async function following(count) {
+  client.connect();
+  await Socket.last.hello();
+  for (let i = 0; i < count; i += 1) await Socket.last.says('download:start', { ...START, downloadId: `dl_${i}` }, `r-${i}`);
+  await Socket.last.drop(1012);
+  await pass(1000);
+  await Socket.last.hello();
+}
+const attaches = () => Socket.last.sent.filter(({ event }) => event === 'download:attach');
+
+test('more jobs than calls may wait are all attached to again, and leave room for calls', async () => {
+  await following(LIMITS.followedMax);
+  assert.equal(attaches().length, LIMITS.reattachingMax);
+  const asked = client.status();
+  for (let i = 0; i < LIMITS.followedMax; i += 1) {
+    const { data, requestId } = attaches()[i];
+    await Socket.last.says('download:start', { ...START, downloadId: data.downloadId, attached: true }, requestId);
+    await pass(20);
+  }
+  assert.equal(new Set(attaches().map(({ data }) => data.downloadId)).size, LIMITS.followedMax);
+  assert.equal(attaches().length, LIMITS.followedMax, 'each once');
+  await Socket.last.says('status:update', { activeDownloads: {} }, Socket.last.sent.find(({ event }) => event === 'status:check').requestId);
+  await asked;
+});
+
+test('a job that cannot be attached to for now is tried again when the server says, or after a second', async () => {
+  for (const [code, retryAfter, after] of [['OVERLOADED', 700, 700], ['TIMEOUT', undefined, 1000], ['SHUTTING_DOWN', undefined, 1000]]) {
+    client.close();
+    client.followed.clear();
+    await following(1);
+    await Socket.last.says('download:error', { code, message: 'm', recoverable: true, retryAfter }, attaches()[0].requestId);
+    await pass(after - 1);
+    assert.equal(attaches().length, 1, code);
+    await pass(1);
+    assert.equal(attaches().length, 2, code);
+    await Socket.last.says('download:start', { ...START, downloadId: 'dl_0', attached: true }, attaches()[1].requestId);
+    await pass(5000);
+    assert.equal(attaches().length, 2, code);
+  }
+  assert.equal(heard.filter(([name]) => name === 'failed').length, 0);
+});
+
+test('a job nobody follows any more is not tried again', async () => {
+  await following(1);
+  await Socket.last.says('download:error', { code: 'OVERLOADED', message: 'm', recoverable: true }, attaches()[0].requestId);
+  client.detach('dl_0').catch(() => {});
+  await pass(5000);
+  assert.equal(attaches().length, 1);
+});
+
+test('a first attach that is refused for now rejects, and is tried again too', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const refused = assert.rejects(client.attach('dl_1'), (error) => error.code === 'OVERLOADED');
+  await settled();
+  await Socket.last.says('download:error', { code: 'OVERLOADED', message: 'm', recoverable: true }, attaches()[0].requestId);
+  await refused;
+  await pass(1000);
+  assert.deepEqual(attaches().map(({ data }) => data.downloadId), ['dl_1', 'dl_1']);
+});
+
+test('only a job that is gone has failed; another refusal is told as it is', async () => {
+  for (const [code, name] of [['DOWNLOAD_NOT_FOUND', 'failed'], ['EXPIRED', 'failed'], ['LIMIT_EXCEEDED', 'system-error']]) {
+    client.close();
+    client.followed.clear();
+    await following(1);
+    heard.length = 0;
+    await Socket.last.says('download:error', { code, message: 'of the server', recoverable: false }, attaches()[0].requestId);
+    assert.deepEqual(heard.map(([event, error]) => [event, error.downloadId, error.code, error.message]), [[name, 'dl_0', code, 'of the server']]);
+    assert.equal(client.followed.size, 0, code);
+  }
+});
+
+test('a key that is refused while it attaches ends no job', async () => {
+  await following(1);
+  await Socket.last.drop(4401);
+  assert.deepEqual([heard.filter(([name]) => name === 'failed'), [...client.followed]], [[], ['dl_0']]);
+  client.connect();
+  await Socket.last.hello();
+  assert.deepEqual(attaches().map(({ data }) => data.downloadId), ['dl_0']);
+});
+
 test('progress comes one by one, also from a batch', async () => {
   client.connect();
   await Socket.last.hello();
@@ -219,6 +302,15 @@ test('a call that came too fast is made again when the server says', async () =>
   assert.equal(Socket.last.sent[1].requestId, first.requestId);
   await Socket.last.says('status:update', { activeDownloads: {} }, first.requestId);
   await paused;
+});
+
+test('a message that somebody repeats on the way does not reject the call it carried', async () => {
+  client.connect();
+  await Socket.last.hello();
+  const asked = client.request(ASK, 'r-1');
+  await Socket.last.says('system:error', { code: 'AUTH_REPLAYED', message: 'm', recoverable: false }, 'r-1');
+  await Socket.last.says('download:start', START, 'r-1');
+  assert.equal((await asked).downloadId, 'dl_1');
 });
 
 test('it answers pings, and asks for a sign of life when there is none', async () => {
@@ -267,6 +359,20 @@ test('what was said before the end is told before the end', async () => {
   assert.deepEqual(heard.map(([name]) => name).slice(-2), ['system-error', 'connection']);
 });
 
+test('an address the browser refuses is no refused key', async () => {
+  globalThis.WebSocket = class { constructor() { throw new DOMException('no such scheme', 'SyntaxError'); } };
+  try {
+    const refused = assert.rejects(client.request(ASK), (error) => error.code === 'INVALID_ADDRESS' && !error.recoverable && error.message === 'no such scheme');
+    client.connect();
+    await refused;
+    assert.deepEqual(heard.at(-1), ['connection:failed', { code: 0, reason: 'no such scheme' }]);
+    await pass(60000);
+    assert.equal(heard.filter(([name]) => name === 'connection:failed').length, 1, 'it tried again');
+  } finally {
+    globalThis.WebSocket = Socket;
+  }
+});
+
 test('calls that wait are rejected when it gives up, and when it is closed', async () => {
   client.connect();
   await Socket.last.hello();
@@ -288,6 +394,23 @@ test('after close nothing is told any more, and what was sent still goes out', a
   await Socket.last.drop(1000);
   assert.deepEqual(Socket.last.sent.map(({ event }) => event), ['status:check']);
   assert.deepEqual([Socket.last.closedWith, heard.length], [1000, told]);
+});
+
+test('close() holds whatever state of the connection it was called at', async () => {
+  for (const at of ['connecting', 'open', 'waiting', 'failed']) {
+    client = new DownloadClient({ maxReconnectAttempts: at === 'failed' ? 0 : 5 });
+    heard.length = 0;
+    for (const name of ['connection', 'hello']) client.addEventListener(name, ({ detail }) => heard.push(detail.state ?? name));
+    client.addEventListener('connection', ({ detail }) => { if (detail.state === at) client.close(); });
+    client.connect();
+    await settled();
+    const opened = Socket.all.length;
+    if (at !== 'connecting') await Socket.last.hello();
+    if (at === 'waiting' || at === 'failed') await Socket.last.drop(1006);
+    else assert.equal(Socket.last.closedWith, 1000, `the socket after ${at}`);
+    await pass(60000);
+    assert.deepEqual([heard.at(-1), Socket.all.length], ['closed', opened], at);
+  }
 });
 
 test('one call over the bound is refused at once, also one that is too big', async () => {

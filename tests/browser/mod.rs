@@ -54,12 +54,22 @@ mod real {
     const SECRET: &str = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM";
     const KEY: &str = "k1:ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM";
 
-    /// The configuration of a server that knows one caller by token and by key.
+    const OTHER_TOKEN: &str = "a-token-of-somebody-else";
+    const OTHER_SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    const OTHER_KEY: &str = "k2:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+    /// The configuration of a server that knows two callers, each by token and by key.
     fn auth(mode: &str) -> Value {
         json!({ "auth": {
             "mode": mode,
-            "keys": [{ "id": "k1", "secret": SECRET, "principal": "operator", "notBefore": 0, "notAfter": 9_007_199_254_740_991_u64 }],
-            "bearerTokens": [{ "token": TOKEN, "principal": "operator" }],
+            "keys": [
+                { "id": "k1", "secret": SECRET, "principal": "operator", "notBefore": 0, "notAfter": 9_007_199_254_740_991_u64 },
+                { "id": "k2", "secret": OTHER_SECRET, "principal": "other", "notBefore": 0, "notAfter": 9_007_199_254_740_991_u64 },
+            ],
+            "bearerTokens": [
+                { "token": TOKEN, "principal": "operator" },
+                { "token": OTHER_TOKEN, "principal": "other" },
+            ],
         } })
     }
 
@@ -92,7 +102,8 @@ mod real {
     async fn the_page_signs_in_and_out() {
         let mut config = auth("required");
         config["retention"] = json!({ "urlTtlMs": 4_000 });
-        run(config, "signin.mjs", &["--token", TOKEN, "--key", KEY]).await;
+        let who = ["--token", TOKEN, "--key", KEY, "--other-token", OTHER_TOKEN, "--other-key", OTHER_KEY];
+        run(config, "signin.mjs", &who).await;
     }
 
     /// `docs/browser-client.md` prints a page and lists names; the page runs and the lists are complete.

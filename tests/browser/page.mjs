@@ -292,6 +292,60 @@ await check('a finished export is still there after a reload', async () => {
   await page.waitForSelector('.job[data-state="cancelled"]');
 });
 
+/** How many exports the server has. */
+const exportsThere = () => page.evaluate(async () => (await (await fetch('/v1/downloads?limit=100')).json()).downloads.length);
+
+if (fake) {
+  await check('a start whose answer was lost makes no second export', async () => {
+    await Promise.all([connected(), previewed()]);
+    const before = await exportsThere();
+    await page.fill('#limit', '100');
+    fake.spoil('download:request', 'TIMEOUT', true);
+    await page.click('#start');
+    await page.waitForSelector('#form-error:not([hidden])');
+    await page.click('#start');
+    await page.waitForFunction((n) => document.querySelectorAll('.job').length > n, before);
+    expect((await exportsThere()) === before + 1, `there are ${await exportsThere()} exports, there were ${before}`);
+  });
+}
+
+if (fake) {
+  await check('what a pause was refused with goes away when it works', async () => {
+    await startSlow();
+    await inState('generating');
+    fake.spoil('download:pause', 'OVERLOADED');
+    await newest.locator('.job-pause').click();
+    await newest.locator('.job-error').waitFor({ state: 'visible' });
+    await page.waitForSelector('.job:first-child:not([aria-busy])');
+    await newest.locator('.job-pause').click();
+    await inState('paused');
+    await newest.locator('.job-error').waitFor({ state: 'hidden' });
+    await newest.locator('.job-cancel').click();
+    await inState('cancelled');
+  });
+
+  await check('what is older is offered until all of it is shown, also after a lost connection', async () => {
+    fake.fill(45);
+    await page.reload();
+    await Promise.all([connected(), previewed()]);
+    const there = await exportsThere();
+    for (let shown = 20; shown < there; shown += 20) {
+      await page.waitForFunction((n) => document.querySelectorAll('.job').length === n, shown);
+      await page.click('#older');
+    }
+    await page.waitForFunction((n) => document.querySelectorAll('.job').length === n, there);
+    await page.locator('#older').waitFor({ state: 'hidden' });
+    isCut = true;
+    const listed = page.waitForResponse((response) => response.url().includes('/v1/downloads'));
+    fake.drop();
+    await (await listed).finished();
+    await connected();
+    isCut = false;
+    await page.evaluate(() => new Promise(requestAnimationFrame)); // the page takes the list before the next picture
+    expect(await page.locator('#older').isHidden(), 'there is nothing older');
+  });
+}
+
 await check('nothing leaves the server, nothing fails in the console', async () => {
   expect(faults.length === 0, `\n  ${faults.join('\n  ')}`);
 });

@@ -1,8 +1,8 @@
 // The page of a server of auth mode `required` in Chromium: signing in by keyboard, exporting, staying, leaving.
 //
-//     node signin.mjs http://127.0.0.1:8001/ --token TOKEN --key ID:SECRET [--shots FOLDER]
+//     node signin.mjs http://127.0.0.1:8001/ --token TOKEN --key ID:SECRET --other-token TOKEN --other-key ID:SECRET [--shots FOLDER]
 //
-// Token and key must be of one principal. With short-lived addresses (`retention.urlTtlMs` of some seconds) it shows
+// Token and key must be of one principal, the other two of another. With short-lived addresses (`retention.urlTtlMs` of some seconds) it shows
 // that the page asks for fresh ones. `--shots` leaves pictures in light, dark and narrow.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -11,16 +11,31 @@ import { check, done, expect, launch, same } from './harness.mjs';
 
 const { values: options, positionals: [base] } = parseArgs({
   allowPositionals: true,
-  options: { token: { type: 'string', default: '' }, key: { type: 'string', default: '' }, shots: { type: 'string' } },
+  options: { token: { type: 'string', default: '' }, key: { type: 'string', default: '' }, shots: { type: 'string' },
+    'other-token': { type: 'string', default: '' }, 'other-key': { type: 'string', default: '' } },
 });
 const [id, secret] = options.key.split(':');
-if (!base || !secret || !options.token) {
-  console.error('usage: node signin.mjs BASE_URL --token TOKEN --key ID:SECRET [--shots FOLDER]');
+const [otherId, otherSecret] = options['other-key'].split(':');
+if (!base || !secret || !options.token || !otherSecret || !options['other-token']) {
+  console.error('usage: node signin.mjs BASE_URL --token TOKEN --key ID:SECRET --other-token TOKEN --other-key ID:SECRET [--shots FOLDER]');
   process.exit(2);
 }
 const browser = await launch();
 const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: 'light', acceptDownloads: true });
 const page = await context.newPage();
+// With `window.isTampering` the next message of the server is changed on the way, which its signature shows.
+await page.addInitScript(() => {
+  const Native = WebSocket;
+  window.WebSocket = class extends Native {
+    set onmessage(listener) {
+      super.onmessage = ({ data }) => {
+        const isChanged = window.isTampering;
+        window.isTampering = false;
+        listener({ data: isChanged ? data.replace('"requestId":"', '"requestId":"x') : data });
+      };
+    }
+  };
+});
 page.setDefaultTimeout(20000);
 const faults = [];
 const addresses = [];
@@ -129,6 +144,56 @@ await check('an export runs and its files load from signed addresses, fresh ones
   }
 });
 
+/** How many exports a token sees. */
+const exportsOf = (token) => page.evaluate(async (bearer) => {
+  const answer = await fetch('/v1/downloads', { headers: { Authorization: `Bearer ${bearer}` } });
+  return (await answer.json()).downloads.length;
+}, token);
+
+await check('an answer that cannot be believed asks again who is there, and starts no export twice', async () => {
+  const before = await exportsOf(options.token);
+  await page.fill('#limit', '500');
+  await page.evaluate(() => { window.isTampering = true; });
+  await page.click('#start');
+  await isAsked();
+  same(await exportsOf(options.token), before + 1, 'exports made');
+  await typeIn({});
+  await enter();
+  await isIn();
+  await page.waitForFunction((n) => document.querySelectorAll('.job').length === n, before + 1);
+  same(await page.inputValue('#limit'), '500', 'the form');
+  await page.click('#start');
+  await page.waitForSelector('#start:not([aria-busy])');
+  same(await exportsOf(options.token), before + 1, 'exports after the second start');
+});
+
+await check('whoever signs in next sees nothing of the one before', async () => {
+  const refuse = async () => {
+    await page.evaluate(async () => {
+      const { client } = await import('/session.js');
+      window.isTampering = true;
+      client.status().catch(() => {});
+    });
+    await isAsked();
+  };
+  const mine = await page.locator('.job').count();
+  expect(mine > 0, 'there is nothing to see');
+  await refuse();
+  await typeIn({ token: options['other-token'], 'key-id': otherId, 'key-secret': otherSecret });
+  const listed = page.waitForResponse((response) => response.url().includes('/v1/downloads'));
+  await enter();
+  await isIn();
+  await (await listed).finished();
+  await page.evaluate(() => new Promise(requestAnimationFrame));
+  same(await page.evaluate(() => document.querySelectorAll('.job').length), 0, 'exports of the one before');
+  expect((await page.textContent('#connection-text')).includes(otherId), 'somebody else is signed in');
+  await refuse();
+  await typeIn({});
+  await enter();
+  await isIn();
+  await page.waitForFunction((n) => document.querySelectorAll('.job').length === n, mine);
+});
+
 await check('a reload asks again, unless it was asked to stay signed in', async () => {
   await page.reload();
   await isAsked();
@@ -158,7 +223,7 @@ await check('signing out forgets everything', async () => {
 });
 
 await check('no address held a token or a secret, nothing failed', async () => {
-  same(addresses.filter((address) => address.includes(secret) || address.includes(options.token)), [], 'addresses');
+  same(addresses.filter((address) => [secret, options.token, otherSecret, options['other-token']].some((text) => address.includes(text))), [], 'addresses');
   same(faults, [], 'faults');
   expect(addresses.some((address) => address.includes('kid=')), 'the connection was never seen');
 });

@@ -17,6 +17,9 @@ import { $, announce, duration, plural, setBanner } from './text.js';
 /** How long after giving up the page tries again by itself. */
 const RETRY_MS = 30000;
 
+/** After these nobody knows whether the request arrived: the answer, or the proof of who gave it, is what went wrong. */
+const UNSURE = new Set(['NETWORK_ERROR', 'TIMEOUT', 'AUTH_INVALID', 'INVALID_RESPONSE']);
+
 /** A request of which nobody said whether it arrived. @type {{ text: string, requestId: string } | undefined} */
 let unanswered;
 
@@ -34,8 +37,8 @@ async function start(event) {
   button.setAttribute('aria-busy', 'true');
   button.textContent = client.ready ? 'Starting …' : 'Waiting for the server …';
   setBanner($('#form-error'), '');
-  const text = JSON.stringify(request);
-  // The same request under its old id makes no second export, should the first have arrived.
+  const text = JSON.stringify([credentials?.keyId, request]);
+  // The same request of the same key under its old id makes no second export, should the first have arrived.
   const requestId = unanswered?.text === text ? unanswered.requestId : newRequestId();
   unanswered = undefined;
   try {
@@ -43,7 +46,7 @@ async function start(event) {
     announce(`Export started, ${plural(started.totalRows, 'row')}`);
     showCard(started.downloadId);
   } catch (error) {
-    if (error instanceof DownloadError && error.code === 'NETWORK_ERROR') unanswered = { text, requestId };
+    if (error instanceof DownloadError && UNSURE.has(error.code)) unanswered = { text, requestId };
     const homeless = showProblems([problemOf(error)]);
     setBanner($('#form-error'), homeless[0]?.message ?? '');
     /** @type {HTMLElement | null} */ (form.querySelector('[aria-invalid]'))?.focus();
@@ -73,7 +76,7 @@ on('connection', (connection) => {
 on('connection:failed', ({ code, reason }) => {
   if (reason) $('#connection-text').textContent = `No connection: ${reason}`;
   // A policy or version refusal does not heal by itself, anything else may: exports go on without us meanwhile.
-  if (![4400, 4401, 4406, 1008].includes(code)) setTimeout(reconnect, RETRY_MS);
+  if (![0, 4400, 4401, 4406, 1008].includes(code)) setTimeout(reconnect, RETRY_MS);
 });
 on('hello', ({ features }) => {
   if (Array.isArray(features)) $('#codec-zstd').hidden = !features.includes('codec:zstd');

@@ -31,7 +31,8 @@
  * | `status`            | `SessionState`                 | a state changed, or `status()` was answered              |
  * | `complete`          | `DownloadComplete`             | the end of a job: its files                              |
  * | `failed`            | `ErrorResponse`, `downloadId`  | the end of a job without files, cancelled ones too       |
- * | `system-error`      | `ErrorResponse`                | the server says something about itself                   |
+ * | `system-error`      | `ErrorResponse`                | the server says something about itself, or no longer     |
+ * |                     |                                | lets a job (`downloadId`) be followed that goes on       |
  *
  * A call that is refused rejects with a `DownloadError`, whose `code` is for programs and `message` for people.
  * A call made while there is no connection waits for the next one; all that wait are rejected when the client gives up
@@ -73,6 +74,9 @@ export { fromBase64Url, importSecret } from './secure.js';
 /** Close codes after which trying again cannot help. */
 const FINAL_CODES = new Set([1000, 1003, 1007, 1008, 1009, 4400, 4401, 4406]);
 
+/** Stands where a close code would when the browser did not even try. No server can send it. */
+const NO_ADDRESS = 0;
+
 /** How often a call is repeated when the server says it came too fast. */
 const RATE_LIMIT_TRIES = 3;
 
@@ -86,6 +90,8 @@ export const LIMITS = Object.freeze({
   pendingMax: 256,
   /** Jobs followed; as many as a server attaches to one connection. */
   followedMax: 1000,
+  /** Of those, attached to again at the same time after a reconnect; the calls of the page find room beside them. */
+  reattachingMax: 32,
   /** Pings and pongs that wait to be sent; more are left out. */
   heartbeatsMax: 32,
   /** Longest wait a server can ask for, and the longest heartbeat interval it can set. */
@@ -114,6 +120,11 @@ export class DownloadClient extends EventTarget {
   #heartbeatTimer;
   /** @type {number | undefined} */
   #reconnectTimer;
+  /** @type {Set<string>} followed jobs that this connection is not attached to yet */
+  #unattached = new Set();
+  #reattaching = 0;
+  /** @type {number | undefined} set while the server wants no more of them */
+  #reattachTimer;
 
   /**
    * @param {Options} [options]
@@ -143,7 +154,6 @@ export class DownloadClient extends EventTarget {
   connect() {
     if (this.#link) return;
     clearTimeout(this.#reconnectTimer);
-    this.#tell('connection', { state: 'connecting', attempt: this.#attempt, delayMs: 0 });
     try {
       /** @type {Link} */
       const link = new Link(this.url, this.#profile, this.#clock, {
@@ -152,17 +162,19 @@ export class DownloadClient extends EventTarget {
       });
       this.#link = link;
     } catch (error) {
-      this.#giveUp(4400, error instanceof Error ? error.message : 'the browser takes no such address');
+      this.#giveUp(NO_ADDRESS, error instanceof Error ? error.message : 'the browser takes no such address');
       return;
     }
     // A server that takes the connection and never says hello is as good as none.
     this.#heard();
     this.#beat();
+    this.#tell('connection', { state: 'connecting', attempt: this.#attempt, delayMs: 0 });
   }
 
   /** Ends the connection for good, after what was sent. Jobs go on without it; calls without an answer are rejected. */
   close() {
     clearTimeout(this.#reconnectTimer);
+    clearTimeout(this.#reattachTimer);
     clearInterval(this.#heartbeatTimer);
     const link = this.#link;
     this.#link = null;
@@ -188,13 +200,20 @@ export class DownloadClient extends EventTarget {
     return this.#call('download:request', request, requestId);
   }
 
-  /** Follows a job that exists already. @param {string} downloadId @returns {Promise<DownloadStart>} */
+  /**
+   * Follows a job that exists already. Refused for now (`recoverable`), it is tried again until {@link detach}.
+   * @param {string} downloadId
+   * @returns {Promise<DownloadStart>}
+   */
   async attach(downloadId) {
+    const isNew = !this.followed.has(downloadId);
     if (!this.#follow(downloadId)) throw overloaded(`${LIMITS.followedMax} exports are followed already`);
+    this.#unattached.delete(downloadId);
     try {
       return await this.#call('download:attach', { downloadId });
     } catch (error) {
-      if (!(error instanceof DownloadError && error.recoverable)) this.followed.delete(downloadId);
+      if (isForNow(error)) this.#reattachLater(downloadId, error);
+      else if (isNew || !isOfTheKey(error)) this.followed.delete(downloadId);
       throw error;
     }
   }
@@ -340,11 +359,13 @@ export class DownloadClient extends EventTarget {
       if (call.event === 'download:attach') asked.add(/** @type {any} */ (call.data).downloadId);
       this.#send(call.event, call.data, requestId);
     }
-    for (const downloadId of this.followed) {
-      if (!asked.has(downloadId)) this.attach(downloadId).catch(() => this.#gone(downloadId));
-    }
+    clearTimeout(this.#reattachTimer);
+    this.#reattachTimer = undefined;
+    this.#unattached = new Set([...this.followed].filter((downloadId) => !asked.has(downloadId)));
+    this.#reattach();
+    const link = this.#link;
     this.#tell('connection', { state: 'open', attempt: 0, delayMs: 0 });
-    this.#tell('hello', health);
+    if (this.#link === link) this.#tell('hello', health);
   }
 
   /** Whether it is followed now. @param {string} downloadId */
@@ -354,11 +375,41 @@ export class DownloadClient extends EventTarget {
     return true;
   }
 
-  /** A followed job that the server no longer knows has ended, only we were not told how. @param {string} downloadId */
-  #gone(downloadId) {
-    if (this.followed.has(downloadId)) return; // a refusal that may pass; the next hello tries again
-    const message = 'the server no longer has this export';
-    this.#tell('failed', { downloadId, code: 'DOWNLOAD_NOT_FOUND', message, recoverable: false });
+  /** Attaches again to what is followed, a few at a time. */
+  #reattach() {
+    for (const downloadId of this.#unattached) {
+      if (!this.ready || this.#reattachTimer !== undefined || this.#reattaching >= LIMITS.reattachingMax) return;
+      this.#unattached.delete(downloadId);
+      if (!this.followed.has(downloadId)) continue; // it ended, or nobody wants it any more
+      this.#reattaching += 1;
+      this.#call('download:attach', { downloadId })
+        .catch((error) => this.#notAttached(downloadId, error))
+        .finally(() => {
+          this.#reattaching -= 1;
+          this.#reattach();
+        });
+    }
+  }
+
+  /** Goes on when the server says, with this job last. @param {string} downloadId @param {DownloadError} error */
+  #reattachLater(downloadId, error) {
+    if (!this.ready || !this.followed.has(downloadId)) return; // the next hello tries all of them
+    this.#unattached.add(downloadId);
+    clearTimeout(this.#reattachTimer);
+    this.#reattachTimer = setTimeout(() => {
+      this.#reattachTimer = undefined;
+      this.#reattach();
+    }, within(error.retryAfter, 0) ?? 1000);
+  }
+
+  /** @param {string} downloadId @param {DownloadError} error */
+  #notAttached(downloadId, error) {
+    if (isForNow(error)) return this.#reattachLater(downloadId, error);
+    // A refused key says nothing about the job; who comes back with a right one follows it again.
+    if (isOfTheKey(error) || !this.followed.delete(downloadId)) return;
+    const { code, message, details, recoverable } = error;
+    const isGone = code === 'DOWNLOAD_NOT_FOUND' || code === 'EXPIRED';
+    this.#tell(isGone ? 'failed' : 'system-error', { downloadId, code, message, details, recoverable });
   }
 
   /** @param {string} requestId @param {unknown} data */
@@ -378,6 +429,8 @@ export class DownloadClient extends EventTarget {
   /** @param {string} requestId @param {any} error */
   #systemError(requestId, error) {
     if (error.code === 'AUTH_EXPIRED' && this.#resign(requestId, error)) return;
+    // Somebody repeated a message of ours. The first one was taken, and its answer still comes.
+    if (error.code === 'AUTH_REPLAYED' && this.#pending.has(requestId)) return;
     if (this.#refuse(requestId, error)) return;
     if (error.code === 'AUTH_REQUIRED' || error.code === 'AUTH_INVALID') {
       // It does not say which message it refused, and the next one will fare no better.
@@ -456,8 +509,9 @@ export class DownloadClient extends EventTarget {
     const delayMs = Math.max(this.reconnectDelay * 2 ** this.#attempt * jitter, this.#retryAfterMs);
     this.#attempt += 1;
     this.#retryAfterMs = 0;
-    this.#tell('connection', { state: 'waiting', attempt: this.#attempt, delayMs });
+    // First the timer, then the word: whoever hears it may close.
     this.#reconnectTimer = setTimeout(() => this.connect(), delayMs);
+    this.#tell('connection', { state: 'waiting', attempt: this.#attempt, delayMs });
   }
 
   /** @param {number} code @param {string} reason */
@@ -465,7 +519,8 @@ export class DownloadClient extends EventTarget {
     this.#attempt = 0;
     const isAuth = code === 4401 || code === 4400;
     const why = reason || `the connection failed with code ${code}`;
-    this.#rejectAll({ code: isAuth ? 'AUTH_INVALID' : 'NETWORK_ERROR', message: why, recoverable: !isAuth });
+    if (code === NO_ADDRESS) this.#rejectAll({ code: 'INVALID_ADDRESS', message: why, recoverable: false });
+    else this.#rejectAll({ code: isAuth ? 'AUTH_INVALID' : 'NETWORK_ERROR', message: why, recoverable: !isAuth });
     this.#tell('connection', { state: 'failed', attempt: 0, delayMs: 0 });
     this.#tell('connection:failed', { code, reason });
   }
@@ -520,6 +575,11 @@ function within(ms, least) {
 
 /** @param {string} message */
 const overloaded = (message) => new DownloadError({ code: 'OVERLOADED', message, recoverable: true });
+
+/** Whether the same call may succeed later. @param {unknown} error @returns {error is DownloadError} */
+const isForNow = (error) => error instanceof DownloadError && error.recoverable;
+/** Whether it says who is asking is not accepted, and nothing about what was asked. @param {unknown} error */
+const isOfTheKey = (error) => error instanceof DownloadError && error.code === 'AUTH_INVALID';
 
 /** @param {any} data @returns {boolean} */
 const isJob = (data) => typeof data === 'object' && data !== null && typeof data.downloadId === 'string';

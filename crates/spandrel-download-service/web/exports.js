@@ -5,7 +5,7 @@
  * A card is made once and changed in place, so that focus and selection stay where they are.
  */
 import { DownloadError } from './client.js';
-import { client, http, isAuthError, on } from './session.js';
+import { client, http, isAuthError, on, onOther } from './session.js';
 import { askToSignIn } from './signin.js';
 import { $, announce, count, duration, element, humanError, moment, plural, setBanner, size, stamp } from './text.js';
 
@@ -39,6 +39,8 @@ const STATE_NAMES = {
 const jobs = new Map();
 /** @type {string | undefined} */
 let olderCursor;
+/** Whether the list was seen once, so that no cursor means that there is nothing older. */
+let isListed = false;
 
 /** @param {string} id @param {number} createdAt @returns {Job} */
 function jobOf(id, createdAt) {
@@ -74,6 +76,8 @@ async function act(job, what) {
   job.card.setAttribute('aria-busy', 'true');
   try {
     await client[what](job.id);
+    if (job.state !== 'failed') job.error = ''; // what an earlier try was refused with
+    showJob(job);
     announce(`${buttons[0] ? titleOf(job) : 'Export'}: ${{ pause: 'paused', resume: 'running again', cancel: 'cancelled' }[what]}`);
   } catch (error) {
     job.error = humanError(error);
@@ -252,13 +256,17 @@ function askForFiles(job) {
 }
 
 export async function loadJobs() {
+  const asked = http;
   try {
-    const { downloads, nextCursor } = await http.list({ limit: JOBS_PER_PAGE });
+    const { downloads, nextCursor } = await asked.list({ limit: JOBS_PER_PAGE });
+    if (asked !== http) return; // a late answer, to whoever was here before
     setBanner($('#exports-error'), '');
-    if (jobs.size === 0 || olderCursor === undefined) setOlder(nextCursor);
+    // A newest page without anything that is shown leaves a gap, which "older" fills.
+    if (!isListed || !downloads.some(({ downloadId }) => jobs.has(downloadId))) setOlder(nextCursor);
+    isListed = true;
     downloads.forEach(follow);
   } catch (error) {
-    showListError(error);
+    if (asked === http) showListError(error);
   }
 }
 /** @param {unknown} error */
@@ -278,14 +286,26 @@ function setOlder(cursor) {
   $('#older').hidden = !cursor;
 }
 export async function loadOlder() {
+  const asked = http;
   try {
-    const { downloads, nextCursor } = await http.list({ cursor: olderCursor, limit: JOBS_PER_PAGE });
+    const { downloads, nextCursor } = await asked.list({ cursor: olderCursor, limit: JOBS_PER_PAGE });
+    if (asked !== http) return;
     downloads.forEach(follow);
     setOlder(nextCursor);
   } catch (error) {
-    showListError(error);
+    if (asked === http) showListError(error);
   }
 }
+
+onOther(() => {
+  jobs.clear();
+  $('#jobs').replaceChildren();
+  setOlder(undefined);
+  isListed = false;
+  setBanner($('#exports-error'), '');
+  $('#exports-count').textContent = '';
+  document.title = 'Export – Spandrel';
+});
 
 /** Brings a card into view. @param {string} id */
 export function showCard(id) {

@@ -5,7 +5,7 @@
  * A refusal names the field it is about by a JSON Pointer into the request; an element with that `data-path` shows it.
  */
 import { DownloadError } from './client.js';
-import { http, isAuthError } from './session.js';
+import { http, isAuthError, onOther } from './session.js';
 import { askToSignIn } from './signin.js';
 import { $, count, element, humanError, input, inputTime, plural, select, setBanner, stamp, wireTime } from './text.js';
 
@@ -419,6 +419,13 @@ async function runPreview() {
     showPreview(undefined, request);
   }
 }
+
+onOther(() => {
+  previewCall?.abort();
+  clearTimeout(previewTimer);
+  dataset = undefined;
+  for (const part of ['#preview thead tr', '#preview tbody', '#preview-count', '#summary']) $(part).replaceChildren();
+});
 
 /** @param {import('./client.js').Preview | undefined} shown @param {DownloadRequest} request */
 function showPreview(shown, request) {

@@ -28,6 +28,14 @@ export function on(name, handler) {
   client.addEventListener(name, listener);
 }
 
+/** @type {(() => void)[]} */
+const leaving = [];
+
+/** Has this called when somebody else is there: what one person saw is not for the next. @param {() => void} forgetting */
+export function onOther(forgetting) {
+  leaving.push(forgetting);
+}
+
 /** Speaks with these credentials from now on; `client.connect()` opens the connection. @param {Credentials} given */
 export function use(given) {
   const secret = fromBase64Url(given.secret) ?? new Uint8Array();
@@ -37,7 +45,9 @@ export function use(given) {
   client = next;
   before.close();
   for (const [name, listener] of listeners) client.addEventListener(name, listener);
+  const isOther = credentials?.token !== given.token || credentials.keyId !== given.keyId;
   credentials = given;
+  if (isOther) for (const forgetting of leaving) forgetting();
 }
 
 /** Whether the server wants other credentials than it got. @param {unknown} error */
