@@ -1,6 +1,6 @@
 //! `download-server get`: the client as a command. Wiring only; what it does is in `spandrel_download_client::get`.
 //!
-//! Ctrl-C while rows are written cancels the job (`--keep-job` leaves it); while files are fetched it stops, and
+//! Ctrl-C while rows are written cancels a new job (`--keep-job` leaves it); while files are fetched it stops, and
 //! the same command with `--attach ID` goes on.
 
 mod show;
@@ -104,7 +104,7 @@ pub(crate) struct GetArgs {
     /// Join several parts into one file (not gzip; zstd with ndjson, or with csv and --no-header)
     #[arg(long)]
     merge: bool,
-    /// Ctrl-C leaves the job at the server instead of cancelling it
+    /// Ctrl-C leaves a new job at the server instead of cancelling it; one taken up is always left
     #[arg(long)]
     keep_job: bool,
     /// Take up a job made before instead of making one

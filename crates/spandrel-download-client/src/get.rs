@@ -43,7 +43,7 @@ pub struct GetOptions {
     /// Join several parts into one file. Uncompressed parts of every format, and zstd parts of NDJSON or of CSV
     /// without header, can be joined.
     pub merge: bool,
-    /// On interruption leave the job at the server, to be attached to later, instead of cancelling it.
+    /// On interruption leave a new job at the server, to be attached to later, instead of cancelling it.
     pub keep_job: bool,
     /// Parts have no CSV header to leave out when joining. Only looked at for [`Wanted::Job`]: a new job says it
     /// itself. If false, the rows announced for the first part tell whether there are headers, which compressed
@@ -96,7 +96,8 @@ pub struct GetReport {
 /// Asks for a job (or follows one), waits for it, fetches its parts, checks and perhaps joins them.
 ///
 /// `interrupt` resolves when the user wants to stop: until all rows are written that cancels a new job (unless
-/// [`GetOptions::keep_job`]), for whose name the server is given 5 s where it has not told it; while files are fetched it leaves job and partial files, so that the same call with
+/// [`GetOptions::keep_job`]), for whose name the server is given 5 s where it has not told it; a job that was made
+/// before goes on. While files are fetched it leaves job and partial files, so that the same call with
 /// [`Wanted::Job`] goes on where it stopped. Not cancel safe in the sense that a dropped call leaves the job running.
 ///
 /// # Errors
@@ -133,7 +134,10 @@ pub async fn get(
     let id = download.id();
     let complete = tokio::select! {
         complete = follow(&mut download, &mut report) => complete?,
-        () = &mut interrupt => return Err(interrupted(client, id, options).await),
+        () = &mut interrupt => {
+            let keeps = options.keep_job || matches!(wanted, Wanted::Job(_));
+            return Err(interrupted(client, id, keeps).await);
+        }
     };
     report(GetEvent::Complete(&complete));
     tokio::select! {
@@ -220,12 +224,12 @@ async fn interrupted_early(
         return GetError::Interrupted { id: *id, is_cancelled: false };
     }
     match timeout(GOODBYE, answer).await {
-        Ok(Ok(download)) => interrupted(client, download.id(), options).await,
+        Ok(Ok(download)) => interrupted(client, download.id(), options.keep_job).await,
         _ => GetError::InterruptedEarly,
     }
 }
 
-async fn interrupted(client: &Client, id: DownloadId, options: &GetOptions) -> GetError {
-    let is_cancelled = !options.keep_job && matches!(timeout(GOODBYE, client.cancel(id)).await, Ok(Ok(_)));
+async fn interrupted(client: &Client, id: DownloadId, keeps: bool) -> GetError {
+    let is_cancelled = !keeps && matches!(timeout(GOODBYE, client.cancel(id)).await, Ok(Ok(_)));
     GetError::Interrupted { id, is_cancelled }
 }

@@ -302,6 +302,8 @@ impl Sink for PartSink<'_> {
                 }
                 self.sure(synced)?;
                 self.disk.rename(&self.tmp(index), &self.path(index))?;
+                // Who is told of a part finds it after a power cut too, and never an older one under its name.
+                self.disk.sync_dir(&self.dir)?;
                 let done = PartFile {
                     index,
                     rows: part.rows,
