@@ -662,18 +662,20 @@ impl Rows for MuteRows {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_gives_no_answer_is_answered_for() {
+/// A service whose source gives no answer while the gate is shut.
+async fn muted(change: impl FnOnce(&mut ServiceConfig)) -> (Bench, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let shut = Arc::clone(&gate);
-    let bench = Bench::over(
-        100,
-        |inner| Arc::new(Mute { inner, gate: shut }),
-        |config| {
-            config.limits.command_ms_max = 300;
-            config.limits.commands_max = 4;
-        },
-    )
+    let bench = Bench::over(100, |inner| Arc::new(Mute { inner, gate: shut }), change).await;
+    (bench, gate)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_gives_no_answer_is_answered_for() {
+    let (bench, gate) = muted(|config| {
+        config.limits.command_ms_max = 300;
+        config.limits.commands_max = 4;
+    })
     .await;
     let (path, _) = file_of(&bench).await;
     gate.set(true);
@@ -699,16 +701,10 @@ async fn a_source_that_gives_no_answer_is_answered_for() {
 /// Reads of a preview that get no answer keep its place; who comes next is not left waiting for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_waits_for_its_turn_only_so_long() {
-    let gate = Arc::new(Gate::default());
-    let shut = Arc::clone(&gate);
-    let bench = Bench::over(
-        100,
-        |inner| Arc::new(Mute { inner, gate: shut }),
-        |config| {
-            config.limits.command_ms_max = 300;
-            config.limits.previews_max = 1;
-        },
-    )
+    let (bench, gate) = muted(|config| {
+        config.limits.command_ms_max = 300;
+        config.limits.previews_max = 1;
+    })
     .await;
     gate.set(true);
     let preview = || async { bench.call("POST", "/v1/preview", "", &request().to_string()).await };
@@ -728,16 +724,10 @@ async fn a_preview_waits_for_its_turn_only_so_long() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_left_while_its_command_runs_is_noticed() {
-    let gate = Arc::new(Gate::default());
-    let shut = Arc::clone(&gate);
-    let bench = Bench::over(
-        100,
-        |inner| Arc::new(Mute { inner, gate: shut }),
-        |config| {
-            config.sessions.commands_max = 1;
-            config.sessions.heartbeat_interval_ms = 50;
-        },
-    )
+    let (bench, gate) = muted(|config| {
+        config.sessions.commands_max = 1;
+        config.sessions.heartbeat_interval_ms = 50;
+    })
     .await;
     gate.set(true);
     let mut socket = bench.socket(&[]).await;

@@ -68,7 +68,7 @@ async fn every_stack_works_with_a_clock_that_is_an_hour_off_either_way() {
                 let heard = exchange(&mut server, &client, &mut line).await;
                 assert_eq!(heard.auth, Ok(()), "{subprotocol} {skew_ms}");
                 assert_eq!(heard.text.contains("\"auth\":{\"token\":\"k1."), is_keyed);
-                // Hours later, as far as our own clock is concerned, nothing has changed.
+                // Virtual time: the server's clock, as the client carries it on, goes along.
                 tokio::time::sleep(Duration::from_secs(9)).await;
             }
         }
