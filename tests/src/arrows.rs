@@ -9,8 +9,8 @@ use serde_json::Value;
 /// Every crate that may be depended on, by floor. A new crate is placed here in the commit that adds it.
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["spandrel-wire", "spandrel-crypto"]),
-    (1, &["spandrel-download-protocol"]),
-    (2, &["spandrel-session", "spandrel-export", "spandrel-jobs", "spandrel-download"]),
+    (1, &["spandrel-download-protocol", "spandrel-socketio", "spandrel-bridge-protocol"]),
+    (2, &["spandrel-session", "spandrel-export", "spandrel-jobs", "spandrel-download", "spandrel-bridge"]),
     (
         3,
         &[
@@ -18,6 +18,8 @@ const FLOORS: &[(u8, &[&str])] = &[
             "spandrel-transport-ws",
             "spandrel-transport-tcp",
             "spandrel-transport-ipc",
+            "spandrel-socketio-net",
+            "spandrel-bridge-service",
             "spandrel-export-engine",
             "spandrel-source-parquet",
             "spandrel-http",

@@ -1,0 +1,1 @@
+//! The hardware bridge as a library: parent channel, sockets, certificates and the machine between them.

@@ -1,0 +1,1 @@
+//! Socket.IO 2 over tokio: a server for polling and WebSocket with the upgrade between them, and a client.
