@@ -94,6 +94,6 @@ pub use serve::serve;
 pub use spandrel_wire::{Batch, Bytes, Close, Codec, Endpoint, Frame, Kind, Limits, LongLines, WireError};
 pub use stream::{Admission, BoxStream, ByteStream, Door, Held, Slot, Sockets, farewell};
 #[cfg(feature = "tls")]
-pub use tls::{Fingerprint, TlsClient, TlsServer, TlsWarning};
+pub use tls::{Fingerprint, TlsClient, TlsServer, TlsWarning, dial_loopback_unverified};
 pub use tls_error::TlsError;
 pub use transport::{Incoming, Listener, Transport};

@@ -2,7 +2,9 @@
 
 use bytes::BytesMut;
 
-use crate::{Codec, Endpoint, Frame, Hello, JsonCodec, LengthCodec, Limits, LinesCodec, LongLines, OutBuf, WireError};
+use crate::{
+    Codec, Endpoint, Frame, Hello, JsonCodec, LengthCodec, Limits, LinesCodec, LongLines, OutBuf, WireError,
+};
 
 fn limits() -> Limits {
     let mut limits = Limits::default().with_frame_bytes_max(4096);

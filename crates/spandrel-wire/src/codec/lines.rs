@@ -77,10 +77,9 @@ impl LinesCodec {
     /// Counts a line over the limit, or ends the link.
     const fn pass_over(&mut self) -> Result<(), WireError> {
         match self.long_lines {
-            LongLines::Refuse => Err(WireError::TooLong {
-                len: self.frame_bytes_max as u64 + 1,
-                max: self.frame_bytes_max,
-            }),
+            LongLines::Refuse => {
+                Err(WireError::TooLong { len: self.frame_bytes_max as u64 + 1, max: self.frame_bytes_max })
+            }
             LongLines::Skip => {
                 self.dropped += 1;
                 Ok(())
