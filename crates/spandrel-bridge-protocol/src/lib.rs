@@ -1,9 +1,22 @@
-//! Messages between a hardware bridge and its parent, who may connect to it, and the text form of its encrypt and decrypt.
+//! Vocabulary of a hardware bridge: the messages between it and the program that started it, who may connect to it, and
+//! the text form of its encrypt and decrypt.
 //!
-//! [`Rules`] judges the [`Facts`] of one request by the origin list, the names of this machine and an optional pairing
-//! token; [`encrypt`] and [`decrypt`] are the legacy form of the parent's messages of that name.
+//! It never opens a channel or socket, reads a clock, draws a random number or prints a secret; it never parses a value
+//! into a tree or changes one: numbers keep their digits, members their order, and escapes that are no Unicode survive.
 //!
-//! Never opens a socket, reads a clock, draws a random number or prints a secret.
+//! ```
+//! use spandrel_bridge_protocol::{FromParent, Json, RoomId, ToParent};
+//!
+//! let line = bytes::Bytes::from_static(br#"{"key":"send","value":{"n":12345678901234567890}}"#);
+//! let FromParent::Send(Some(value)) = FromParent::decode(&line)? else { panic!("it is a send with a value") };
+//! assert_eq!(value.as_str(), r#"{"n":12345678901234567890}"#);
+//!
+//! let close = ToParent::Close(Some(RoomId::from("a room")));
+//! assert_eq!(close.to_frame().as_text(), Some(r#"{"key":"close","value":"a room"}"#));
+//! # Ok::<(), spandrel_bridge_protocol::LineError>(())
+//! ```
+//!
+//! [`Rules`] judges the [`Facts`] of a request by the origin list, the names of this machine and a pairing token:
 //!
 //! ```
 //! use spandrel_bridge_protocol::{Admitted, Facts, Header, Origins, Rules};
@@ -17,16 +30,21 @@
 //! # Ok::<(), spandrel_bridge_protocol::OriginsError>(())
 //! ```
 //!
-//! Bytes: the hardware bridge protocol, sections 2, 8 and 9. Limits: [`NAME_BYTES_MAX`] of an origin or host, tested.
+//! Bytes: one JSON text per line, `{"key":…,"value":…}`; origins and the encrypted form (`ARCHITECTURE.md`, hardware
+//! bridge). How long a line may be is the codec's limit; a value costs no memory beside its line. An origin or a host is
+//! read up to [`NAME_BYTES_MAX`], tested.
 
 mod admission;
 mod crypt;
-#[doc(hidden)]
-pub mod fuzz;
+mod messages;
 mod origins;
 mod shown;
 
+#[doc(hidden)]
+pub mod fuzz;
+
 pub use admission::{Admitted, Facts, Header, Refusal, Rules};
 pub use crypt::{Secret, decrypt, encrypt};
+pub use messages::{CloudMode, FromParent, Json, LineError, RoomId, RunningMode, ToParent};
 pub use origins::{NAME_BYTES_MAX, OriginHeader, Origins, OriginsError};
 pub use shown::Shown;
