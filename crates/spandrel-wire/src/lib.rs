@@ -39,7 +39,7 @@ pub mod fuzz;
 pub use batch::Batch;
 pub use bytes::{Bytes, BytesMut};
 pub use close::Close;
-pub use codec::{Codec, Hello, JsonCodec, LengthCodec, LinesCodec};
+pub use codec::{Codec, Hello, JsonCodec, LengthCodec, LinesCodec, LongLines};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::WireError;
 pub use frame::{Frame, Kind, TextBytes};
