@@ -1,0 +1,423 @@
+//! Reads JSON without building a tree: is it valid, where does it end, where is a member.
+//!
+//! Iterative: nesting costs one bit a level, so neither the stack nor the heap follows a hostile text. Every function
+//! looks at each byte a fixed number of times.
+
+use std::borrow::Cow;
+
+use crate::JsonError;
+
+/// Checks the value that starts at `at` (white space before it allowed) and returns where it starts and ends.
+pub(crate) fn check(text: &[u8], at: usize) -> Result<(usize, usize), JsonError> {
+    let mut reader = Reader { text, at };
+    reader.white();
+    let start = reader.at;
+    let mut open = Open::default();
+    loop {
+        // A value stands here.
+        match reader.peek() {
+            Some(b'"') => reader.string()?,
+            Some(b'{') => {
+                reader.at += 1;
+                reader.white();
+                if !reader.take(b'}') {
+                    open.push(true);
+                    reader.key()?;
+                    continue;
+                }
+            }
+            Some(b'[') => {
+                reader.at += 1;
+                reader.white();
+                if !reader.take(b']') {
+                    open.push(false);
+                    continue;
+                }
+            }
+            Some(b'-' | b'0'..=b'9') => reader.number()?,
+            Some(b't') => reader.word(b"true")?,
+            Some(b'f') => reader.word(b"false")?,
+            Some(b'n') => reader.word(b"null")?,
+            _ => return reader.fault(),
+        }
+        // A value has ended: close what it ends, up to the next comma.
+        loop {
+            let Some(is_object) = open.top() else { return Ok((start, reader.at)) };
+            reader.white();
+            if reader.take(b',') {
+                reader.white();
+                if is_object {
+                    reader.key()?;
+                }
+                break;
+            }
+            if !reader.take(if is_object { b'}' } else { b']' }) {
+                return reader.fault();
+            }
+            open.pop();
+        }
+    }
+}
+
+/// Checks that `text` is one value with nothing but white space around it, and returns where it starts and ends.
+pub(crate) fn check_all(text: &[u8]) -> Result<(usize, usize), JsonError> {
+    let (start, end) = check(text, 0)?;
+    let mut reader = Reader { text, at: end };
+    reader.white();
+    if reader.at == text.len() { Ok((start, end)) } else { reader.fault() }
+}
+
+/// Returns where the white space from `at` on ends.
+pub(crate) fn white_end(text: &[u8], at: usize) -> usize {
+    let mut reader = Reader { text, at };
+    reader.white();
+    reader.at
+}
+
+/// Returns where the value that starts at `at` ends, in a text that [`check`] has passed.
+pub(crate) fn skip(text: &[u8], at: usize) -> usize {
+    let mut at = at;
+    let mut depth = 0_usize;
+    while let Some(&byte) = text.get(at) {
+        at = match byte {
+            b'"' => string_end(text, at),
+            b'{' | b'[' => {
+                depth += 1;
+                at + 1
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                at + 1
+            }
+            b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' => {
+                at += 1;
+                continue;
+            }
+            _ => scalar_end(text, at),
+        };
+        if depth == 0 {
+            return at;
+        }
+    }
+    at
+}
+
+/// Returns the end of the string that starts at `at`, in a checked text.
+fn string_end(text: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        match memchr::memchr2(b'"', b'\\', rest) {
+            Some(n) if rest.get(n) == Some(&b'\\') => at += n + 2,
+            Some(n) => return at + n + 1,
+            None => return text.len(),
+        }
+    }
+}
+
+fn scalar_end(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    let len = rest
+        .iter()
+        .position(|b| matches!(b, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r' | b':'))
+        .unwrap_or(rest.len());
+    at + len.max(1)
+}
+
+/// Walks over the members of a checked object: raw name without quotes, start and end of the value.
+#[derive(Debug, Clone)]
+pub(crate) struct Members<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Members<'a> {
+    /// `None` when the text does not start with `{`.
+    pub(crate) fn of(text: &'a [u8]) -> Option<Self> {
+        (text.first() == Some(&b'{')).then_some(Self { text, at: 1 })
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (&'a [u8], usize, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut at = white_end(self.text, self.at);
+        if self.text.get(at) == Some(&b',') {
+            at = white_end(self.text, at + 1);
+        }
+        if self.text.get(at) != Some(&b'"') {
+            return None;
+        }
+        let name_end = string_end(self.text, at);
+        let name = self.text.get(at + 1..name_end.saturating_sub(1))?;
+        let colon = white_end(self.text, name_end);
+        let start = white_end(self.text, colon + 1);
+        let end = skip(self.text, start);
+        self.at = end;
+        Some((name, start, end))
+    }
+}
+
+/// Is the raw inside of a checked string this text?
+pub(crate) fn raw_is(raw: &[u8], text: &str) -> bool {
+    if memchr::memchr(b'\\', raw).is_none() {
+        return raw == text.as_bytes();
+    }
+    // Escapes only make a text longer.
+    raw.len() >= text.len() && unescape(raw).as_deref() == Some(text)
+}
+
+/// Decodes the raw inside of a checked string; a lone surrogate becomes U+FFFD. `None` when it is not UTF-8.
+pub(crate) fn unescape(raw: &[u8]) -> Option<Cow<'_, str>> {
+    let Some(first) = memchr::memchr(b'\\', raw) else {
+        return std::str::from_utf8(raw).ok().map(Cow::Borrowed);
+    };
+    let mut out = String::with_capacity(raw.len());
+    let (mut from, mut at) = (0, first);
+    loop {
+        out.push_str(std::str::from_utf8(raw.get(from..at)?).ok()?);
+        let (c, len) = escape(raw.get(at..)?)?;
+        out.push(c);
+        from = at + len;
+        match memchr::memchr(b'\\', raw.get(from..)?) {
+            Some(n) => at = from + n,
+            None => break,
+        }
+    }
+    out.push_str(std::str::from_utf8(raw.get(from..)?).ok()?);
+    Some(Cow::Owned(out))
+}
+
+/// Decodes the escape at the start of `raw` and returns how many bytes it takes.
+fn escape(raw: &[u8]) -> Option<(char, usize)> {
+    let c = match raw.get(1)? {
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => return Some(unicode_escape(raw)),
+        other => char::from(*other),
+    };
+    Some((c, 2))
+}
+
+fn unicode_escape(raw: &[u8]) -> (char, usize) {
+    let unit = |at: usize| {
+        let digits = raw.get(at..at + 6).filter(|d| d.starts_with(b"\\u"))?.get(2..)?;
+        digits.iter().try_fold(0_u32, |n, d| Some(n << 4 | char::from(*d).to_digit(16)?))
+    };
+    let Some(first) = unit(0) else { return (char::REPLACEMENT_CHARACTER, 6) };
+    if let (0xd800..0xdc00, Some(second @ 0xdc00..0xe000)) = (first, unit(6)) {
+        let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12);
+    }
+    (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 6)
+}
+
+/// Appends `text` as a JSON string. Lines stay whole: control characters are escaped.
+pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+        from = at + 1;
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+            }
+        }
+    }
+    out.extend_from_slice(bytes.get(from..).unwrap_or_default());
+    out.push(b'"');
+}
+
+/// Appends the decimal digits of `n`.
+pub(crate) fn write_number(n: u64, out: &mut Vec<u8>) {
+    let mut digits = [0_u8; 20];
+    let mut left = n;
+    let mut used = 0;
+    for slot in digits.iter_mut().rev() {
+        *slot = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        left /= 10;
+        used += 1;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+}
+
+/// Open brackets, one bit each: 1 for an object. The first 64 levels need no memory.
+#[derive(Default)]
+struct Open {
+    depth: usize,
+    /// The levels of the current word, the innermost in bit 0.
+    word: u64,
+    full: Vec<u64>,
+}
+
+impl Open {
+    fn push(&mut self, is_object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.full.push(self.word);
+        }
+        self.word = self.word << 1 | u64::from(is_object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.word >>= 1;
+        if self.depth.is_multiple_of(64)
+            && let Some(word) = self.full.pop()
+        {
+            self.word = word;
+        }
+    }
+
+    fn top(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.word & 1 == 1)
+    }
+}
+
+struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn fault<T>(&self) -> Result<T, JsonError> {
+        Err(JsonError { at: self.at })
+    }
+
+    fn white(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let hit = self.peek() == Some(byte);
+        self.at += usize::from(hit);
+        hit
+    }
+
+    /// A member's name and colon, up to its value.
+    fn key(&mut self) -> Result<(), JsonError> {
+        if self.peek() != Some(b'"') {
+            return self.fault();
+        }
+        self.string()?;
+        self.white();
+        if !self.take(b':') {
+            return self.fault();
+        }
+        self.white();
+        Ok(())
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), JsonError> {
+        if !self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+            return self.fault();
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), JsonError> {
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            if !self.take(b'+') {
+                self.take(b'-');
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        if !matches!(self.peek(), Some(b'0'..=b'9')) {
+            return self.fault();
+        }
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    /// The string whose quote stands here.
+    fn string(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        loop {
+            self.at += plain_len(self.text.get(self.at..).unwrap_or_default());
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return self.fault(),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.peek().is_some_and(|b| b.is_ascii_hexdigit()) {
+                        return self.fault();
+                    }
+                    self.at += 1;
+                }
+            }
+            _ => return self.fault(),
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes of a string come before a quote, a backslash or a control character. Eight at a time.
+fn plain_len(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = text.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let w = u64::from_le_bytes(*word);
+        // The lowest flagged byte is right; higher ones may be flagged by a borrow, which does not matter here.
+        let (quote, slash) = (w ^ (ONES * 0x22), w ^ (ONES * 0x5c));
+        let control = w.wrapping_sub(ONES * 0x20) & !w;
+        let hit =
+            (control | (quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash)) & TOPS;
+        if hit != 0 {
+            return i * 8 + (hit.trailing_zeros() / 8) as usize;
+        }
+    }
+    let tail = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len());
+    words.len() * 8 + tail
+}
