@@ -1,7 +1,8 @@
-//! Vocabulary of a hardware bridge: the messages between it and the program that started it.
+//! Vocabulary of a hardware bridge: the messages between it and the program that started it, who may connect to it, and
+//! the text form of its encrypt and decrypt.
 //!
-//! It never opens a channel, parses a value into a tree or changes one: numbers keep their digits, members their
-//! order, and escapes that are no Unicode survive.
+//! It never opens a channel or socket, reads a clock, draws a random number or prints a secret; it never parses a value
+//! into a tree or changes one: numbers keep their digits, members their order, and escapes that are no Unicode survive.
 //!
 //! ```
 //! use spandrel_bridge_protocol::{FromParent, Json, RoomId, ToParent};
@@ -15,12 +16,35 @@
 //! # Ok::<(), spandrel_bridge_protocol::LineError>(())
 //! ```
 //!
-//! Bytes: one JSON text per line, `{"key":…,"value":…}` (`ARCHITECTURE.md`, hardware bridge). How long a line may be is
-//! the codec's limit; a value costs no memory beside its line.
+//! [`Rules`] judges the [`Facts`] of a request by the origin list, the names of this machine and a pairing token:
+//!
+//! ```
+//! use spandrel_bridge_protocol::{Admitted, Facts, Header, Origins, Rules};
+//!
+//! let rules = Rules::new(Origins::parse("default,https://school.example")?);
+//! let host = Header::One(b"127.0.0.1:23518");
+//! let page = |origin: &'static str| Facts { host, origin: Header::One(origin.as_bytes()), ..Facts::default() };
+//! assert_eq!(rules.judge(&page("https://school.example")), Ok(Admitted::Page));
+//! let refusal = rules.judge(&page("https://evil.example")).unwrap_err();
+//! assert!(refusal.to_string().ends_with("set to ...,https://evil.example admits it"));
+//! # Ok::<(), spandrel_bridge_protocol::OriginsError>(())
+//! ```
+//!
+//! Bytes: one JSON text per line, `{"key":…,"value":…}`; origins and the encrypted form (`ARCHITECTURE.md`, hardware
+//! bridge). How long a line may be is the codec's limit; a value costs no memory beside its line. An origin or a host is
+//! read up to [`NAME_BYTES_MAX`], tested.
 
+mod admission;
+mod crypt;
 mod messages;
+mod origins;
+mod shown;
 
 #[doc(hidden)]
 pub mod fuzz;
 
+pub use admission::{Admitted, Facts, Header, Refusal, Rules};
+pub use crypt::{Secret, decrypt, encrypt};
 pub use messages::{CloudMode, FromParent, Json, LineError, RoomId, RunningMode, ToParent};
+pub use origins::{NAME_BYTES_MAX, OriginHeader, Origins, OriginsError};
+pub use shown::Shown;
