@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows its result")]
 
 use bytes::Bytes;
-use spandrel_bridge_protocol::{CloudMode, FromParent, Json, RunningMode, ToParent};
+use spandrel_bridge_protocol::{CloudMode, FromParent, RunningMode, ToParent, Value};
 
 fn main() {
     for line in [
@@ -21,7 +21,7 @@ fn main() {
         ToParent::RunningModeChanged(RunningMode::Server),
         ToParent::CloudModeChanged(CloudMode::Single),
         ToParent::Connection,
-        ToParent::Data(Json::text("a message")),
+        ToParent::Data(Value::from_text("a message")),
         ToParent::Close(Some("4f0c2a9be1".into())),
     ] {
         println!("{}", message.to_frame().as_text().unwrap_or_default());

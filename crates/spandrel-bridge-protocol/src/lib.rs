@@ -5,11 +5,11 @@
 //! into a tree or changes one: numbers keep their digits, members their order, and escapes that are no Unicode survive.
 //!
 //! ```
-//! use spandrel_bridge_protocol::{FromParent, Json, RoomId, ToParent};
+//! use spandrel_bridge_protocol::{FromParent, RoomId, ToParent};
 //!
 //! let line = bytes::Bytes::from_static(br#"{"key":"send","value":{"n":12345678901234567890}}"#);
 //! let FromParent::Send(Some(value)) = FromParent::decode(&line)? else { panic!("it is a send with a value") };
-//! assert_eq!(value.as_str(), r#"{"n":12345678901234567890}"#);
+//! assert_eq!(value.as_json_str(), r#"{"n":12345678901234567890}"#);
 //!
 //! let close = ToParent::Close(Some(RoomId::from("a room")));
 //! assert_eq!(close.to_frame().as_text(), Some(r#"{"key":"close","value":"a room"}"#));
@@ -45,6 +45,7 @@ pub mod fuzz;
 
 pub use admission::{Admitted, Facts, Header, Refusal, Rules};
 pub use crypt::{Secret, decrypt, encrypt};
-pub use messages::{CloudMode, FromParent, Json, LineError, RoomId, RunningMode, ToParent};
+pub use messages::{CloudMode, FromParent, LineError, RoomId, RunningMode, ToParent};
 pub use origins::{NAME_BYTES_MAX, OriginHeader, Origins, OriginsError};
 pub use shown::Shown;
+pub use spandrel_socketio::Value;

@@ -1,14 +1,14 @@
 //! What a bridge and its parent say to each other: one `{"key":…,"value":…}` per line.
 
-mod json;
 mod parent;
 mod report;
 
-pub use json::Json;
 pub use parent::FromParent;
 pub use report::{CloudMode, RunningMode, ToParent};
 
 use std::sync::Arc;
+
+use spandrel_socketio::Value;
 
 /// A line of the parent that is no message. Skip it, log once, go on: the next line is not affected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,11 +24,11 @@ pub enum LineError {
         at: usize,
     },
     /// Not JSON.
-    #[error("line of {len} bytes is not JSON: broken at byte {at}")]
+    #[error("line of {len} bytes is not JSON: byte {at} cannot be there")]
     Syntax {
-        /// Where reading stopped, in bytes from the start of what was read.
+        /// First byte that cannot be there; the length of the line when it ends too early.
         at: usize,
-        /// Bytes read.
+        /// Bytes of the line.
         len: usize,
     },
 }
@@ -38,6 +38,12 @@ pub enum LineError {
 pub struct RoomId(Arc<str>);
 
 impl RoomId {
+    /// The room a JSON value names: Unicode text that is not empty.
+    #[must_use]
+    pub fn from_value(value: &Value) -> Option<Self> {
+        parent::unicode_text(value).filter(|room| !room.is_empty()).map(Self::from)
+    }
+
     /// The text as it came, percent-decoded where it came in a query.
     #[must_use]
     pub fn as_str(&self) -> &str {

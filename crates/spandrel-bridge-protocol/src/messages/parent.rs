@@ -1,14 +1,9 @@
 //! What the parent says.
 
-use std::fmt;
-
 use bytes::Bytes;
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
-use serde_json::value::RawValue;
+use spandrel_socketio::{Value, ValueKind};
 
-use super::json::{check, explain, text_of};
-use super::{Json, LineError, RoomId};
+use super::{LineError, RoomId};
 
 /// How a Node parent writes its most frequent message.
 const SEND: &[u8] = br#"{"key":"send","value":"#;
@@ -21,7 +16,7 @@ pub enum FromParent {
     /// `addRoomId`: the room of this program from now on; never empty.
     AddRoomId(RoomId),
     /// `send`: a message for the browsers. `None` when it carries no value, which is not the same as `null`.
-    Send(Option<Json>),
+    Send(Option<Value>),
     /// `disconnectHardware`: the same as a `send` of that text.
     DisconnectHardware,
     /// `connectHardwareSuccess`: a board answered; its id, where it is text.
@@ -46,82 +41,56 @@ impl FromParent {
     ///
     /// [`LineError`] when the line is not one JSON value: skip it.
     pub fn decode(line: &Bytes) -> Result<Self, LineError> {
+        if let Err(error) = std::str::from_utf8(line) {
+            return Err(LineError::Utf8 { at: error.valid_up_to() });
+        }
         if let Some(value) = sent(line) {
             return Ok(Self::Send(Some(value)));
         }
-        if !line.trim_ascii_start().starts_with(b"{") {
-            return check(line).map(|_| Self::Ignored);
+        if line.trim_ascii().is_empty() {
+            return Err(LineError::Empty);
         }
-        let mut reader = serde_json::Deserializer::from_slice(line);
-        let pair = reader.deserialize_map(Members).and_then(|pair| reader.end().map(|()| pair));
-        pair.map(|pair| pair.meaning(line)).map_err(|error| explain(line, &error))
+        let said = Value::parse(line.clone());
+        said.map(|said| meaning(&said)).map_err(|error| LineError::Syntax { at: error.at, len: line.len() })
     }
 }
 
 /// The value of a `send` written as Node writes it: only the value is looked at, once.
-fn sent(line: &Bytes) -> Option<Json> {
+fn sent(line: &Bytes) -> Option<Value> {
     let value = line.strip_prefix(SEND)?.strip_suffix(b"}")?;
-    Json::parse(&line.slice_ref(value)).ok()
+    Value::parse(line.slice_ref(value)).ok()
 }
 
-#[derive(Default)]
-struct Pair<'a> {
-    key: Option<&'a RawValue>,
-    value: Option<&'a RawValue>,
-    cmd: Option<&'a RawValue>,
+fn meaning(said: &Value) -> FromParent {
+    let of_the_runtime = |cmd: Value| cmd.text().is_some_and(|cmd| cmd.starts_with("NODE_"));
+    if said.kind() != ValueKind::Object || said.member("cmd").is_some_and(of_the_runtime) {
+        return FromParent::Ignored;
+    }
+    let Some(key) = said.member("key") else { return FromParent::Ignored };
+    let value = said.member("value");
+    let text = || value.as_ref().and_then(unicode_text);
+    match key.text().as_deref() {
+        Some("open") => Some(FromParent::Open),
+        Some("addRoomId") => value.as_ref().and_then(RoomId::from_value).map(FromParent::AddRoomId),
+        Some("send") => Some(FromParent::Send(value)),
+        Some("disconnectHardware") => Some(FromParent::DisconnectHardware),
+        Some("connectHardwareSuccess") => Some(FromParent::ConnectHardwareSuccess(text())),
+        Some("connectHardwareFailed") => Some(FromParent::ConnectHardwareFailed),
+        Some("encrypt") => text().map(FromParent::Encrypt),
+        Some("decrypt") => text().map(FromParent::Decrypt),
+        _ => None,
+    }
+    .unwrap_or(FromParent::Ignored)
 }
 
-impl<'a> Pair<'a> {
-    fn meaning(&self, line: &Bytes) -> FromParent {
-        let of_the_runtime = |cmd: &RawValue| text_of(cmd.get()).is_some_and(|cmd| cmd.starts_with("NODE_"));
-        if self.cmd.is_some_and(of_the_runtime) {
-            return FromParent::Ignored;
-        }
-        let Some(key) = self.key.and_then(|key| text_of(key.get())) else { return FromParent::Ignored };
-        let text = || self.value.and_then(|value| text_of(value.get())).map(std::borrow::Cow::into_owned);
-        match &*key {
-            "open" => Some(FromParent::Open),
-            "addRoomId" => {
-                text().filter(|room| !room.is_empty()).map(|room| FromParent::AddRoomId(room.into()))
-            }
-            "send" => {
-                let value = self.value.map(|value| line.slice_ref(value.get().as_bytes()));
-                Some(FromParent::Send(value.map(Json::from_checked)))
-            }
-            "disconnectHardware" => Some(FromParent::DisconnectHardware),
-            "connectHardwareSuccess" => Some(FromParent::ConnectHardwareSuccess(text())),
-            "connectHardwareFailed" => Some(FromParent::ConnectHardwareFailed),
-            "encrypt" => text().map(FromParent::Encrypt),
-            "decrypt" => text().map(FromParent::Decrypt),
-            _ => None,
-        }
-        .unwrap_or(FromParent::Ignored)
+/// The text of a string. `None` for every other value, and for a string with half a surrogate pair: that is no Unicode text,
+/// and what stands in for it must not pass for one that says so.
+pub(super) fn unicode_text(value: &Value) -> Option<String> {
+    let text = value.text()?;
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return serde_json::from_slice(value.json()).ok();
     }
-}
-
-struct Members;
-
-impl<'de> Visitor<'de> for Members {
-    type Value = Pair<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pair<'de>, A::Error> {
-        let mut pair = Pair::default();
-        // Names are read raw too: one with half a surrogate pair is JSON, if no name of ours.
-        while let Some(name) = map.next_key::<&RawValue>()? {
-            let value = map.next_value::<&RawValue>()?;
-            match text_of(name.get()).as_deref() {
-                Some("key") => pair.key = Some(value),
-                Some("value") => pair.value = Some(value),
-                Some("cmd") => pair.cmd = Some(value),
-                _ => {}
-            }
-        }
-        Ok(pair)
-    }
+    Some(text.into_owned())
 }
 
 #[cfg(test)]
@@ -134,7 +103,7 @@ mod tests {
     }
 
     fn send(json: &'static str) -> FromParent {
-        FromParent::Send(Some(Json::from_checked(Bytes::from_static(json.as_bytes()))))
+        FromParent::Send(Some(Value::parse(json).unwrap()))
     }
 
     #[test]
@@ -247,7 +216,7 @@ mod tests {
         for line in [r#"{"key":"send","value":{"a":1}}"#, r#"{"value":{"a":1},"key":"send"}"#] {
             let line = Bytes::copy_from_slice(line.as_bytes());
             let FromParent::Send(Some(value)) = FromParent::decode(&line).unwrap() else { panic!("a send") };
-            assert!(line.as_ptr_range().contains(&value.as_bytes().as_ptr()));
+            assert!(line.as_ptr_range().contains(&value.json().as_ptr()));
         }
     }
 
@@ -285,7 +254,7 @@ mod tests {
             let text = value.to_string();
             let line = if swapped { format!(r#"{{"value":{text},"key":"send"}}"#) } else { format!(r#"{{"key":"send","value":{text}}}"#) };
             let got = decode(&line);
-            prop_assert!(matches!(&got, Ok(FromParent::Send(Some(json))) if json.as_str() == text), "{:?}", got);
+            prop_assert!(matches!(&got, Ok(FromParent::Send(Some(json))) if json.as_json_str() == text), "{:?}", got);
         }
 
         /// Whether a line is JSON is answered as a full parser answers it.

@@ -1,10 +1,10 @@
 //! What the parent is told.
 
 use bytes::{BufMut, BytesMut};
+use spandrel_socketio::Value;
 use spandrel_wire::Frame;
 
-use super::json::quoted;
-use super::{Json, RoomId};
+use super::RoomId;
 
 /// Whether this program listens or has joined another that does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,8 +33,8 @@ pub enum ToParent {
     CloudModeChanged(CloudMode),
     /// `connection`: a browser or another program came. Carries no value.
     Connection,
-    /// `data`: a message for this program, as it came.
-    Data(Json),
+    /// `data`: a message for this program, as it came; its attachments are written as Node writes a buffer.
+    Data(Value),
     /// `close`: a browser or another program went; its room, if it had one.
     Close(Option<RoomId>),
     /// `encrypt`: the encrypted text.
@@ -57,11 +57,13 @@ impl ToParent {
             Self::CloudModeChanged(CloudMode::Single) => fixed(r#"{"key":"cloudModeChanged","value":0}"#),
             Self::CloudModeChanged(CloudMode::Cloud) => fixed(r#"{"key":"cloudModeChanged","value":1}"#),
             Self::Connection => fixed(r#"{"key":"connection"}"#),
-            Self::Data(value) => with(r#"{"key":"data","value":"#, value.as_bytes()),
+            Self::Data(value) => with(r#"{"key":"data","value":"#, &value.to_json_with_buffers()),
             Self::Close(None) => fixed(r#"{"key":"close"}"#),
-            Self::Close(Some(room)) => with(r#"{"key":"close","value":"#, quoted(room.as_str()).as_bytes()),
-            Self::Encrypt(text) => with(r#"{"key":"encrypt","value":"#, quoted(text).as_bytes()),
-            Self::Decrypt(text) => with(r#"{"key":"decrypt","value":"#, quoted(text).as_bytes()),
+            Self::Close(Some(room)) => {
+                with(r#"{"key":"close","value":"#, Value::from_text(room.as_str()).json())
+            }
+            Self::Encrypt(text) => with(r#"{"key":"encrypt","value":"#, Value::from_text(text).json()),
+            Self::Decrypt(text) => with(r#"{"key":"decrypt","value":"#, Value::from_text(text).json()),
         }
     }
 
@@ -76,18 +78,11 @@ fn fixed(line: &'static str) -> Frame {
     Frame::from_checked_text(bytes::Bytes::from_static(line.as_bytes()))
 }
 
-/// `start`, the value and the closing brace. In JSON a bare line break is white space, so a blank says the same.
+/// `start`, the value and the closing brace. A value holds no line break: neither does the line.
 fn with(start: &'static str, value: &[u8]) -> Frame {
     let mut line = BytesMut::with_capacity(start.len() + value.len() + 1);
     line.put_slice(start.as_bytes());
     line.put_slice(value);
-    let mut at = start.len();
-    while let Some(found) = memchr::memchr2(b'\n', b'\r', line.get(at..).unwrap_or_default()) {
-        at += found;
-        if let Some(byte) = line.get_mut(at) {
-            *byte = b' ';
-        }
-    }
     line.put_u8(b'}');
     Frame::from_checked_text(line.freeze())
 }
@@ -95,7 +90,6 @@ fn with(start: &'static str, value: &[u8]) -> Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn line(message: &ToParent) -> String {
@@ -104,7 +98,7 @@ mod tests {
 
     #[test]
     fn every_message_has_its_line() {
-        let json = |text: &'static str| Json::from_checked(Bytes::from_static(text.as_bytes()));
+        let json = |text: &'static str| Value::parse(text).unwrap();
         for (message, want) in [
             (ToParent::RunningModeChanged(RunningMode::Server), r#"{"key":"runningModeChanged","value":2}"#),
             (ToParent::RunningModeChanged(RunningMode::Client), r#"{"key":"runningModeChanged","value":3}"#),
@@ -130,7 +124,7 @@ mod tests {
 
     #[test]
     fn only_data_may_be_left_out() {
-        assert!(ToParent::Data(Json::text("x")).is_droppable());
+        assert!(ToParent::Data(Value::from_text("x")).is_droppable());
         for message in [
             ToParent::Connection,
             ToParent::Close(None),
@@ -145,7 +139,7 @@ mod tests {
         /// Whatever the text, the line is one JSON value without a line break and says the same text.
         #[test]
         fn prop_lines_are_json_without_line_breaks(text in any::<String>(), pad in "[ \\r\\n\\t]{0,4}") {
-            let value = Json::parse(&Bytes::from(format!("[{pad}{},{pad}1]", quoted(&text)))).unwrap();
+            let value = Value::parse(format!("[{pad}{},{pad}1]", Value::from_text(&text))).unwrap();
             for message in [ToParent::Close(Some(text.as_str().into())), ToParent::Encrypt(text.clone()), ToParent::Decrypt(text.clone()), ToParent::Data(value)] {
                 let line = line(&message);
                 prop_assert!(!line.contains(['\n', '\r']));
