@@ -29,6 +29,9 @@ macro_rules! for_each_target {
         $hand_to! {
             authorization => spandrel_crypto::fuzz::fuzz_authorization,
             base64url => spandrel_crypto::fuzz::fuzz_base64url,
+            bridge_admission => spandrel_bridge_protocol::fuzz::fuzz_admission,
+            bridge_decrypt => spandrel_bridge_protocol::fuzz::fuzz_decrypt,
+            bridge_origin => spandrel_bridge_protocol::fuzz::fuzz_origin,
             canonical => spandrel_download_protocol::fuzz::fuzz_canonical,
             conversation => spandrel_download::fuzz::fuzz_conversation,
             csv_records => spandrel_source_parquet::fuzz::fuzz_records,
