@@ -7,6 +7,8 @@ use crate::Security;
 pub struct Config {
     /// What it serves with, and dials with first.
     pub security: Security,
+    /// Any number, drawn anew for each process: spreads programs that wait for the same port.
+    pub seed: u64,
     /// Bounds.
     pub limits: Limits,
 }
@@ -14,8 +16,8 @@ pub struct Config {
 impl Config {
     /// Default bounds.
     #[must_use]
-    pub fn new(security: Security) -> Self {
-        Self { security, limits: Limits::default() }
+    pub fn new(security: Security, seed: u64) -> Self {
+        Self { security, seed, limits: Limits::default() }
     }
 }
 
@@ -28,9 +30,10 @@ pub struct Limits {
     pub connections_max: usize,
     /// Bytes of a room's name. Default 1,024; real ones have 10.
     pub room_bytes_max: usize,
-    /// Messages held for a host or a browser. Default 1,024.
+    /// Messages held at once, for each of three: the own messages, those of browsers for the clients of their rooms, those
+    /// of clients for the browsers of their rooms. Default 1,024.
     pub held_messages_max: usize,
-    /// Bytes of them. Default 1 MiB.
+    /// Bytes of them, for each of the three. Default 1 MiB.
     pub held_bytes_max: usize,
     /// Milliseconds a message is held. Default 5,000.
     pub held_ms: u64,

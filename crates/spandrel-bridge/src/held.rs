@@ -57,8 +57,9 @@ impl Held {
     /// Gives what waits for this room and is not too old, oldest first.
     pub(crate) fn take_room(&mut self, now: Millis, limits: &Limits, room: &RoomId) -> Vec<Encoded> {
         self.expire(now, limits);
-        let (for_room, others): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.queue).into_iter().partition(|waiting| waiting.room.as_ref() == Some(room));
+        let (for_room, others): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.queue)
+            .into_iter()
+            .partition(|waiting| waiting.room.as_ref() == Some(room));
         self.bytes = others.iter().map(|waiting| waiting.packet.len_bytes()).sum();
         self.queue = others;
         for_room.into_iter().map(|waiting| waiting.packet).collect()

@@ -32,10 +32,10 @@ struct Room {
 }
 
 impl Rooms {
-    /// Takes in a session.
-    pub(crate) fn enter(&mut self, id: ConnId, role: Role, room: Option<RoomId>) {
+    /// Takes in a session; `false` when it is here already.
+    pub(crate) fn enter(&mut self, id: ConnId, role: Role, room: Option<RoomId>) -> bool {
         if self.conns.contains_key(&id) {
-            return;
+            return false;
         }
         match role {
             Role::Client => self.clients += 1,
@@ -46,6 +46,7 @@ impl Rooms {
             }
         }
         self.conns.insert(id, Conn { role, room });
+        true
     }
 
     /// Lets a session go, and with it its claim.
@@ -67,7 +68,9 @@ impl Rooms {
 
     /// Makes the room this client's, the one it had before nobody's. Browsers cannot claim.
     pub(crate) fn claim(&mut self, id: ConnId, room: &RoomId) -> bool {
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.role == Role::Client) else { return false };
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.role == Role::Client) else {
+            return false;
+        };
         let before = conn.room.replace(room.clone());
         if before.as_ref() != Some(room) {
             self.release(id, before.as_ref());

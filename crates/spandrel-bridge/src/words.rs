@@ -42,7 +42,7 @@ impl Security {
     }
 }
 
-/// A fact. `random` is any number, evenly drawn.
+/// A fact.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// The parent said something.
@@ -85,8 +85,6 @@ pub enum Input {
     HostRefused {
         /// Which attempt.
         link: LinkId,
-        /// Spreads programs that wait for the same host.
-        random: u32,
     },
     /// The host said something.
     HostEvent {
@@ -99,15 +97,13 @@ pub enum Input {
     HostDown {
         /// Which link.
         link: LinkId,
-        /// As above.
-        random: u32,
     },
     /// Time went on; also when [`wake`](crate::Bridge::wake) has come.
     Tick,
 }
 
 /// Work for the driver, to be done in this order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Output {
     /// Tell the parent.
     Report(ToParent),
