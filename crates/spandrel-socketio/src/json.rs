@@ -1,11 +1,14 @@
 //! Reads JSON without building a tree: is it valid, where does it end, where is a member.
 //!
-//! Iterative: nesting costs one bit a level, so neither the stack nor the heap follows a hostile text. Every function
-//! looks at each byte a fixed number of times.
+//! Iterative: nesting costs one bit a level of a fixed 1,024, so neither stack nor heap follows a hostile text. Every
+//! function looks at each byte a fixed number of times.
 
 use std::borrow::Cow;
 
 use crate::JsonError;
+
+/// Deepest nesting of a text. What reads our lines may be recursive, and no message nests a hundredth of this.
+pub(crate) const DEPTH_MAX: usize = 1024;
 
 /// Checks the value that starts at `at` (white space before it allowed) and returns where it starts and ends.
 pub(crate) fn check(text: &[u8], at: usize) -> Result<(usize, usize), JsonError> {
@@ -21,7 +24,7 @@ pub(crate) fn check(text: &[u8], at: usize) -> Result<(usize, usize), JsonError>
                 reader.at += 1;
                 reader.white();
                 if !reader.take(b'}') {
-                    open.push(true);
+                    reader.open(&mut open, true)?;
                     reader.key()?;
                     continue;
                 }
@@ -30,7 +33,7 @@ pub(crate) fn check(text: &[u8], at: usize) -> Result<(usize, usize), JsonError>
                 reader.at += 1;
                 reader.white();
                 if !reader.take(b']') {
-                    open.push(false);
+                    reader.open(&mut open, false)?;
                     continue;
                 }
             }
@@ -259,36 +262,33 @@ pub(crate) fn write_number(n: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
 }
 
-/// Open brackets, one bit each: 1 for an object. The first 64 levels need no memory.
+/// Open brackets, one bit each: 1 for an object, the innermost of each word in its bit 0.
 #[derive(Default)]
 struct Open {
+    words: [u64; DEPTH_MAX / 64],
     depth: usize,
-    /// The levels of the current word, the innermost in bit 0.
-    word: u64,
-    full: Vec<u64>,
 }
 
 impl Open {
-    fn push(&mut self, is_object: bool) {
-        if self.depth > 0 && self.depth.is_multiple_of(64) {
-            self.full.push(self.word);
-        }
-        self.word = self.word << 1 | u64::from(is_object);
+    /// `None` beyond [`DEPTH_MAX`].
+    fn push(&mut self, is_object: bool) -> Option<()> {
+        let word = self.words.get_mut(self.depth / 64)?;
+        *word = *word << 1 | u64::from(is_object);
         self.depth += 1;
+        Some(())
     }
 
     fn pop(&mut self) {
         self.depth = self.depth.saturating_sub(1);
-        self.word >>= 1;
-        if self.depth.is_multiple_of(64)
-            && let Some(word) = self.full.pop()
-        {
-            self.word = word;
+        if let Some(word) = self.words.get_mut(self.depth / 64) {
+            *word >>= 1;
         }
     }
 
+    /// Is the innermost an object? `None` when nothing is open.
     fn top(&self) -> Option<bool> {
-        (self.depth > 0).then_some(self.word & 1 == 1)
+        let innermost = self.depth.checked_sub(1)?;
+        self.words.get(innermost / 64).map(|word| word & 1 == 1)
     }
 }
 
@@ -303,7 +303,11 @@ impl Reader<'_> {
     }
 
     fn fault<T>(&self) -> Result<T, JsonError> {
-        Err(JsonError { at: self.at })
+        Err(JsonError::Syntax { at: self.at })
+    }
+
+    fn open(&self, open: &mut Open, is_object: bool) -> Result<(), JsonError> {
+        open.push(is_object).ok_or(JsonError::TooDeep { at: self.at, max: DEPTH_MAX })
     }
 
     fn white(&mut self) {
@@ -421,3 +425,6 @@ fn plain_len(text: &[u8]) -> usize {
     let tail = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len());
     words.len() * 8 + tail
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -31,6 +31,8 @@
 mod encode;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod limits;
 mod packet;

@@ -351,6 +351,9 @@ impl Head {
             at = (at + len + 1).min(text.len());
         }
         let (id, json_at) = digits(text, at).map_err(|()| PacketError::AckId)?;
+        if sort == Sort::Ack && id.is_none() && json_at < text.len() {
+            return Err(PacketError::NoAckId);
+        }
         Ok(Self { sort, attachments, namespace, id, json_at })
     }
 
@@ -361,7 +364,7 @@ impl Head {
             return Ok(None);
         }
         let rest = text.get(at..).unwrap_or_default();
-        let (start, end) = json::check_all(rest).map_err(|e| PacketError::Json { at: at + e.at })?;
+        let (start, end) = json::check_all(rest)?;
         Ok(Some(without_line_breaks(text.slice(at + start..at + end))))
     }
 
@@ -405,3 +408,6 @@ fn digits(text: &[u8], at: usize) -> Result<(Option<u64>, usize), ()> {
     }
     Ok((number, end))
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,3 +253,6 @@ fn utf16_cut(text: &[u8], units: usize) -> Option<usize> {
     // A cut through a pair leaves one unit.
     (left == 0).then_some(at)
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,8 @@ pub struct Value {
 }
 
 impl Value {
+    /// Deepest nesting of arrays and objects.
+    pub const DEPTH_MAX: usize = json::DEPTH_MAX;
     /// `null`.
     pub const NULL: Self = Self::constant("null");
     /// `true`.
@@ -79,7 +81,7 @@ impl Value {
     ///
     /// # Errors
     ///
-    /// [`JsonError`] when it is not exactly one JSON value.
+    /// [`JsonError`] when it is not exactly one JSON value, or nests deeper than [`Value::DEPTH_MAX`].
     pub fn parse(json: impl Into<Bytes>) -> Result<Self, JsonError> {
         let json = json.into();
         let (start, end) = json::check_all(&json)?;
@@ -386,3 +388,6 @@ fn write_buffer(data: &[u8], out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b"]}");
 }
+
+#[cfg(test)]
+mod tests;
