@@ -39,6 +39,8 @@ mod packet;
 mod payload;
 mod value;
 
+pub mod server;
+
 pub use bytes::Bytes;
 pub use encode::{Encoded, encode_ack, encode_connect, encode_disconnect, encode_error, encode_event};
 pub use engine::{EnginePacket, Handshake, PacketKind};
