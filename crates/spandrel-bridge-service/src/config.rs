@@ -1,8 +1,9 @@
 //! What a bridge is told at start.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use spandrel_bridge_protocol::{Rules, Secret};
+use spandrel_transport::TlsServer;
 
 use crate::Limits;
 
@@ -14,7 +15,7 @@ pub const DEFAULT_PORT: u16 = 23518;
 /// | field | default |
 /// |---|---|
 /// | `port` | 23518; 0: the system chooses, and a line of the log names it |
-/// | `tls_dir` | none: plain HTTP |
+/// | `tls` | none: plain HTTP |
 /// | `secret` | none: `encrypt` and `decrypt` are not answered |
 /// | `rules` | the default origin list, no token |
 /// | `status` | none: no status page |
@@ -23,8 +24,8 @@ pub const DEFAULT_PORT: u16 = 23518;
 pub struct Config {
     /// Port on 127.0.0.1: to listen on, and to dial when somebody else does.
     pub port: u16,
-    /// Where [the four certificate files](crate::load_certificates) are looked for.
-    pub tls_dir: Option<PathBuf>,
+    /// Certificate, most often of [the four files](crate::load_certificates). Keep a clone to reload it on request.
+    pub tls: Option<TlsServer>,
     /// Passphrase of `encrypt` and `decrypt`.
     pub secret: Option<Secret>,
     /// Who may connect.
@@ -39,7 +40,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             port: DEFAULT_PORT,
-            tls_dir: None,
+            tls: None,
             secret: None,
             rules: Rules::default(),
             status: None,
@@ -49,6 +50,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// A bridge with these rules of who may connect, and the defaults of everything else.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self { rules, ..Self::default() }
+    }
+
     /// Sets the port.
     #[must_use]
     pub const fn with_port(mut self, port: u16) -> Self {
@@ -56,10 +63,10 @@ impl Config {
         self
     }
 
-    /// Sets where the certificate files are.
+    /// Serves inside TLS.
     #[must_use]
-    pub fn with_tls_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.tls_dir = Some(dir.into());
+    pub fn with_tls(mut self, tls: TlsServer) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -67,13 +74,6 @@ impl Config {
     #[must_use]
     pub fn with_secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
-        self
-    }
-
-    /// Sets who may connect.
-    #[must_use]
-    pub fn with_rules(mut self, rules: Rules) -> Self {
-        self.rules = rules;
         self
     }
 

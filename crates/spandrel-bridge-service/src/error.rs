@@ -1,21 +1,11 @@
 //! Why a bridge does not start, and how it ends.
 
-use std::{io, net::SocketAddr, path::PathBuf};
-
-use spandrel_transport::TlsError;
+use std::{io, net::SocketAddr};
 
 /// A bridge that cannot start. Nothing listens and nothing was told to the parent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
-    /// The four certificate files are there and cannot be used.
-    #[error("certificate files in {}: {source}; mend them, or take one of them away for plain HTTP", dir.display())]
-    Certificates {
-        /// Where they are.
-        dir: PathBuf,
-        /// Which one, and what is wrong with it.
-        source: TlsError,
-    },
     /// The status page cannot be served where it was wished.
     #[error("cannot serve the status page at {address}: {source}; choose another address")]
     Status {

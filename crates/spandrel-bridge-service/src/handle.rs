@@ -6,8 +6,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Snapshot;
 
-/// Requests that wait for the hub.
-const COMMANDS: usize = 16;
+/// Questions that wait for the hub.
+const QUESTIONS: usize = 16;
+
+/// Somebody wants to know what the bridge does; answered between two rounds.
+pub(crate) type Question = oneshot::Sender<Snapshot>;
 
 /// A handle to a bridge that runs. Clones reach the same one; dropping them all changes nothing.
 #[derive(Debug, Clone)]
@@ -15,7 +18,7 @@ pub struct Handle {
     stop: watch::Sender<bool>,
     listening: watch::Receiver<Option<SocketAddr>>,
     status: watch::Receiver<Option<SocketAddr>>,
-    commands: mpsc::Sender<Command>,
+    questions: mpsc::Sender<Question>,
 }
 
 impl Handle {
@@ -23,12 +26,6 @@ impl Handle {
     /// [`stop_ms`](crate::Limits::stop_ms). May be called at any time, more than once.
     pub fn stop(&self) {
         let _ = self.stop.send(true);
-    }
-
-    /// Reads the certificate files again, as SIGHUP does. Files that cannot be used change nothing; the log tells. Cancel
-    /// safe.
-    pub async fn reload_certificates(&self) {
-        let _ = self.commands.send(Command::Reload).await;
     }
 
     /// Waits until the bridge listens and returns where; at once while it does. `None` when it has ended. Cancel safe.
@@ -52,16 +49,9 @@ impl Handle {
     /// Asks what the bridge does at this moment. `None` when it has ended. Cancel safe.
     pub async fn snapshot(&self) -> Option<Snapshot> {
         let (tell, told) = oneshot::channel();
-        self.commands.send(Command::Snapshot(tell)).await.ok()?;
+        self.questions.send(tell).await.ok()?;
         told.await.ok()
     }
-}
-
-/// A wish that the hub answers between two rounds.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Reload,
-    Snapshot(oneshot::Sender<Snapshot>),
 }
 
 /// The hub's ends.
@@ -70,16 +60,16 @@ pub(crate) struct Controls {
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) listening: watch::Sender<Option<SocketAddr>>,
     pub(crate) status: watch::Sender<Option<SocketAddr>>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) questions: mpsc::Receiver<Question>,
 }
 
 pub(crate) fn handle() -> (Handle, Controls) {
     let (stop, stop_seen) = watch::channel(false);
     let (listening, listening_seen) = watch::channel(None);
     let (status, status_seen) = watch::channel(None);
-    let (commands, commands_seen) = mpsc::channel(COMMANDS);
+    let (questions, questions_seen) = mpsc::channel(QUESTIONS);
     (
-        Handle { stop, listening: listening_seen, status: status_seen, commands },
-        Controls { stop: stop_seen, listening, status, commands: commands_seen },
+        Handle { stop, listening: listening_seen, status: status_seen, questions },
+        Controls { stop: stop_seen, listening, status, questions: questions_seen },
     )
 }

@@ -75,6 +75,7 @@ pub(crate) struct HostLink {
     leaving: Batch,
     is_unflushed: bool,
     unsent_bytes_max: usize,
+    is_too_slow: bool,
     pulse: Pulse,
 }
 
@@ -90,41 +91,19 @@ struct Pulse {
 }
 
 impl HostLink {
-    /// Dials the host: first as we would serve ourselves, inside TLS or plain, then in the other way. The session is open
-    /// when this returns. Cancel safe: dropped, nothing stays.
+    /// Dials the host inside TLS or plain. The session is open when this returns. Cancel safe: dropped, nothing stays.
     pub(crate) async fn dial(
         port: u16,
-        tls_first: bool,
+        tls: bool,
         limits: Limits,
         clock: Clock,
     ) -> Result<Self, HostLinkError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let first = Self::dial_one(address, tls_first, &limits, clock).await;
-        let refused = match first {
-            Err(HostLinkError::Dial { source: DialError::Io(e), .. })
-                if e.kind() == std::io::ErrorKind::ConnectionRefused =>
-            {
-                return Err(HostLinkError::Dial { port, source: DialError::Io(e) });
-            }
-            Err(refused) => refused,
-            open => return open,
-        };
-        tracing::debug!(%refused, tls = tls_first, "no host this way, trying the other");
-        Self::dial_one(address, !tls_first, &limits, clock).await
-    }
-
-    async fn dial_one(
-        address: SocketAddr,
-        tls: bool,
-        limits: &Limits,
-        clock: Clock,
-    ) -> Result<Self, HostLinkError> {
-        let port = address.port();
         let dial = async {
-            let link = connect(address, tls, limits)
+            let link = connect(address, tls, &limits)
                 .await
                 .map_err(|source| HostLinkError::Dial { port, source })?;
-            Self::open(link, port, limits, clock).await
+            Self::open(link, port, &limits, clock).await
         };
         let late = || HostLinkError::Dial { port, source: DialError::Timeout { after_ms: DIAL_MS } };
         timeout(Duration::from_millis(DIAL_MS), dial).await.map_err(|_| late())?
@@ -157,6 +136,7 @@ impl HostLink {
                                 leaving: Batch::with_bounds(LEAVING_BYTES, 256),
                                 is_unflushed: false,
                                 unsent_bytes_max: limits.unsent_bytes_max,
+                                is_too_slow: false,
                                 pulse,
                             });
                         }
@@ -172,16 +152,17 @@ impl HostLink {
         }
     }
 
-    /// Queues a packet; it goes out with the next poll. One larger than the bound is taken when no other waits.
-    pub(crate) fn send(&mut self, packet: &Encoded) -> Result<(), HostLinkError> {
+    /// Queues a packet; it goes out with the next poll. One larger than the bound is taken when no other waits; a host over
+    /// it counts as lost: the next poll says so.
+    pub(crate) fn send(&mut self, packet: &Encoded) {
         let len = packet.len_bytes();
         let held = self.waiting_bytes + self.link.stats().queued_bytes;
         if held > 0 && held.saturating_add(len) > self.unsent_bytes_max {
-            return Err(HostLinkError::TooSlow);
+            self.is_too_slow = true;
+            return;
         }
         self.waiting_bytes += len;
         self.waiting.extend(packet.frames());
-        Ok(())
     }
 
     /// Says goodbye as far as the stream takes it at once; the session is over when the link is dropped.
@@ -198,6 +179,9 @@ impl HostLink {
         now: Millis,
         out: &mut Vec<Event>,
     ) -> Poll<Result<(), HostLinkError>> {
+        if self.is_too_slow {
+            return Poll::Ready(Err(HostLinkError::TooSlow));
+        }
         // What cannot be written now is written once there is room.
         if let Poll::Ready(Err(lost)) = self.poll_out(cx) {
             return Poll::Ready(Err(lost));
