@@ -27,10 +27,14 @@ export class Chart {
     if (isDrawn) this.draw();
   }
 
+  /** The value at the upper edge. */
+  get top() {
+    return this.max ?? roundUp(Math.max(...this.values, 1));
+  }
+
   draw() {
-    const { values, length, min } = this;
+    const { values, length, min, top: max } = this;
     if (values.length === 0) return;
-    const max = this.max ?? roundUp(Math.max(...values, 1));
     const x = (i) => (WIDTH * (length - values.length + i)) / (length - 1);
     const y = (v) => HEIGHT - (HEIGHT * (Math.min(max, Math.max(min, v)) - min)) / (max - min);
     const points = values.map((v, i) => `${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join('L');

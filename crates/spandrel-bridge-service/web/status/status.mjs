@@ -78,6 +78,8 @@ function show(now) {
   if (!restarted) {
     charts.up.add(up);
     charts.down.add(down);
+    put('scale-up', number.format(charts.up.top));
+    put('scale-down', number.format(charts.down.top));
   }
   rooms(now);
   refusals(now.refusals);
@@ -97,13 +99,14 @@ function rooms({ rooms: list, roomsTotal }) {
 
 /** @param {Status['refusals']} list */
 function refusals(list) {
-  fill(at('refusals'), list, (one) => [
-    [one.what, 'what'],
-    [one.setting ?? 'no setting', one.setting ? 'code' : 'muted'],
-    [`${span(one.agoMs)} ago`, 'muted nowrap'],
-  ]);
+  const place = at('refusals');
+  while (place.children.length > list.length) place.lastChild.remove();
+  list.forEach(({ what, setting, agoMs }, index) => {
+    const item = place.children[index] ?? place.appendChild(at('refusal').content.cloneNode(true).firstElementChild);
+    const texts = [what, setting ? 'admitted by ' : 'no setting admits it', setting ?? '', `${span(agoMs)} ago`];
+    item.querySelectorAll('.text').forEach((part, i) => { if (part.textContent !== texts[i]) part.textContent = texts[i]; });
+  });
   at('refusals-empty').hidden = list.length > 0;
-  at('refusals-table').hidden = list.length === 0;
 }
 
 /** Makes the rows of a table body say `cells(item)`, touching only what changed. */
