@@ -7,8 +7,7 @@
 //! Never measures coverage: that is the work of a real fuzzer, see `README.md`.
 //!
 //! ```
-//! let (name, run) = spandrel_fuzz::TARGETS[0];
-//! assert_eq!(name, "authorization");
+//! let run = spandrel_fuzz::target("authorization").expect("a target");
 //! run(b"Bearer \xff");
 //! ```
 //!
