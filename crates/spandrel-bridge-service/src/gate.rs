@@ -93,19 +93,19 @@ impl Gate {
 
 /// What came, and the setting that would admit it.
 fn shown(refusal: &Refusal) -> (String, Option<String>) {
-    let origins = |entry: &str| Some(format!("{entry} in SPANDREL_HW_ORIGINS"));
+    let origins = |list: &str| Some(format!("SPANDREL_HW_ORIGINS={list}"));
     match refusal {
         Refusal::Host { host } => (format!("host {host}"), origins("*")),
         Refusal::NoHost { is_doubled: true } => ("several hosts".to_owned(), origins("*")),
         Refusal::NoHost { is_doubled: false } => ("no host".to_owned(), origins("*")),
         Refusal::Pretender { origin } => (format!("childServer from {origin}"), None),
-        Refusal::Origin { origin, entry, .. } => (format!("origin {origin}"), origins(entry)),
+        Refusal::Origin { origin, list, .. } => (format!("origin {origin}"), origins(list)),
         Refusal::Site { site } => (format!("no origin, site {site}"), origins("*")),
         Refusal::Token { origin, is_missing: true } => {
-            (format!("origin {origin} without token"), Some("the token of SPANDREL_HW_TOKEN".to_owned()))
+            (format!("origin {origin} without token"), Some("the token in SPANDREL_HW_TOKEN".to_owned()))
         }
         Refusal::Token { origin, is_missing: false } => {
-            (format!("origin {origin} with a wrong token"), Some("the token of SPANDREL_HW_TOKEN".to_owned()))
+            (format!("origin {origin} with a wrong token"), Some("the token in SPANDREL_HW_TOKEN".to_owned()))
         }
         other => (other.to_string(), None),
     }

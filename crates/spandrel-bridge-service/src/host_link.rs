@@ -317,3 +317,5 @@ async fn connect(address: SocketAddr, tls: bool, limits: &Limits) -> Result<Box<
     WsTransport::new().with_limits(of_link).connect_stream(stream, &to).await
 }
 
+#[cfg(test)]
+mod tests;

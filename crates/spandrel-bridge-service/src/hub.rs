@@ -84,8 +84,8 @@ struct Round {
     lines: Batch,
     events: Vec<ServerEvent>,
     host: Vec<Event>,
-    dialled: Option<Result<HostLink, HostLinkError>>,
-    host_lost: Option<HostLinkError>,
+    dialled: Option<(LinkId, Result<HostLink, HostLinkError>)>,
+    host_lost: Option<(LinkId, HostLinkError)>,
     is_parent_gone: bool,
     is_stopped: bool,
 }
@@ -189,14 +189,14 @@ impl Hub {
     fn poll_host(&mut self, cx: &mut Context<'_>, now: Millis, round: &mut Round) {
         match &mut self.host {
             Host::None => {}
-            Host::Dialing(_, dial) => {
+            Host::Dialing(id, dial) => {
                 if let Poll::Ready(dialled) = dial.as_mut().poll(cx) {
-                    round.dialled = Some(dialled);
+                    round.dialled = Some((*id, dialled));
                 }
             }
-            Host::Open(_, link) => {
+            Host::Open(id, link) => {
                 if let Poll::Ready(Err(lost)) = link.poll(cx, now, &mut round.host) {
-                    round.host_lost = Some(lost);
+                    round.host_lost = Some((*id, lost));
                 }
             }
         }
@@ -235,8 +235,9 @@ impl Hub {
                 is_over |= self.step(now, Input::Parent(said));
             }
         }
-        if let Host::Open(link, _) = self.host {
-            for event in round.host.drain(..) {
+        for event in round.host.drain(..) {
+            // Given up a moment ago, its last words are nobody's.
+            if let Host::Open(link, _) = self.host {
                 is_over |= self.step(now, Input::HostEvent { link, event });
             }
         }
@@ -258,20 +259,21 @@ impl Hub {
     fn take_host_news(&mut self, now: Millis, round: &mut Round) -> bool {
         let (dialled, lost) = (round.dialled.take(), round.host_lost.take());
         match (&self.host, dialled, lost) {
-            (Host::Dialing(link, _), Some(Ok(open)), _) => {
-                let link = *link;
-                self.host = Host::Open(link, Box::new(open));
-                self.step(now, Input::HostUp { link })
+            (Host::Dialing(now_dialled, _), Some((link, result)), _) if *now_dialled == link => {
+                match result {
+                    Ok(open) => {
+                        self.host = Host::Open(link, Box::new(open));
+                        self.step(now, Input::HostUp { link })
+                    }
+                    Err(why) => {
+                        tracing::debug!(%why, "the host was not reached");
+                        self.host = Host::None;
+                        self.step(now, Input::HostRefused { link })
+                    }
+                }
             }
-            (Host::Dialing(link, _), Some(Err(why)), _) => {
-                tracing::debug!(%why, "the host was not reached");
-                let link = *link;
-                self.host = Host::None;
-                self.step(now, Input::HostRefused { link })
-            }
-            (Host::Open(link, _), _, Some(why)) => {
+            (Host::Open(open, _), _, Some((link, why))) if *open == link => {
                 tracing::debug!(%why, "the host was lost");
-                let link = *link;
                 self.host = Host::None;
                 self.step(now, Input::HostDown { link })
             }
@@ -337,7 +339,9 @@ impl Hub {
                 getrandom::fill(&mut salt).ok()?;
                 Some(ToParent::Encrypt(encrypt(secret, &text, salt)))
             }),
-            Output::Decrypt(text) => self.answer(now, |secret| Some(ToParent::Decrypt(decrypt(secret, &text)))),
+            Output::Decrypt(text) => {
+                self.answer(now, |secret| Some(ToParent::Decrypt(decrypt(secret, &text))))
+            }
             Output::Close(conn) => {
                 if let Some(seat) = self.seats.remove(&conn) {
                     seat.socket.close();
@@ -426,7 +430,9 @@ impl Hub {
 
     fn hang_up(&mut self, link: LinkId) {
         match std::mem::replace(&mut self.host, Host::None) {
-            Host::Open(open, to) if open == link => to.close(&mut Context::from_waker(std::task::Waker::noop())),
+            Host::Open(open, to) if open == link => {
+                to.close(&mut Context::from_waker(std::task::Waker::noop()))
+            }
             Host::Dialing(dialled, _) if dialled == link => {}
             other => self.host = other,
         }
@@ -482,7 +488,7 @@ impl Hub {
                 browsers: status.browsers,
                 clients: status.clients,
                 max: self.config.limits.connections_max,
-                opened: self.counts.opened.value(),
+                opened: self.counts.opened_browsers.value() + self.counts.opened_clients.value(),
                 refused: self.gate.refused(),
             },
             messages: snapshot::Messages {
@@ -520,7 +526,11 @@ impl Seat {
         snapshot::Session {
             id: conn.0,
             is_client: self.role == Role::Client,
-            room: self.room.as_ref().filter(|_| self.role == Role::Browser).map(|room| shortened(room.as_str())),
+            room: self
+                .room
+                .as_ref()
+                .filter(|_| self.role == Role::Browser)
+                .map(|room| shortened(room.as_str())),
             transport: "websocket",
             age_ms: now.since(self.since),
             messages_in: self.messages_in,

@@ -20,7 +20,11 @@ pub(crate) struct Counts {
 impl Counts {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let opened = |role| {
-            metrics.counter("bridge_sessions_opened_total", "Sessions opened since the start.", &[("role", role)])
+            metrics.counter(
+                "bridge_sessions_opened_total",
+                "Sessions opened since the start.",
+                &[("role", role)],
+            )
         };
         let messages = |way, help| metrics.counter("bridge_messages_total", help, &[("way", way)]);
         const HELP: &str = "Messages since the start; to_browsers counts deliveries.";
@@ -73,8 +77,14 @@ impl Gauges {
             is_cloud: gauge("bridge_is_cloud", "1 while several programs share a bridge."),
             waiting: gauge("bridge_parent_waiting_bytes", "Bytes that wait to be read by the parent."),
             refused: gauge("bridge_refused", "Requests refused since the start."),
-            given_up: gauge("bridge_parent_given_up", "Lines the parent did not read in time, since the start."),
-            too_long: gauge("bridge_parent_too_long", "Lines of the parent that were too long, since the start."),
+            given_up: gauge(
+                "bridge_parent_given_up",
+                "Lines the parent did not read in time, since the start.",
+            ),
+            too_long: gauge(
+                "bridge_parent_too_long",
+                "Lines of the parent that were too long, since the start.",
+            ),
         }
     }
 

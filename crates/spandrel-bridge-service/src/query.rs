@@ -52,10 +52,8 @@ fn decoded(text: &str) -> Cow<'_, str> {
             }
         }
     }
-    String::from_utf8(out).map_or_else(
-        |e| Cow::Owned(String::from_utf8_lossy(e.as_bytes()).into_owned()),
-        Cow::Owned,
-    )
+    String::from_utf8(out)
+        .map_or_else(|e| Cow::Owned(String::from_utf8_lossy(e.as_bytes()).into_owned()), Cow::Owned)
 }
 
 const fn hex(digit: u8) -> Option<u8> {

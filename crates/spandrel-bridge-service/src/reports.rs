@@ -61,7 +61,8 @@ impl Reports {
         self.next += 1;
         let lane = self.lane(weight);
         let mut given_up = 0;
-        while weight != Weight::Event && !lane.lines.is_empty() && lane.bytes.saturating_add(len) > bytes_max {
+        while weight != Weight::Event && !lane.lines.is_empty() && lane.bytes.saturating_add(len) > bytes_max
+        {
             lane.pop();
             given_up += 1;
         }
@@ -73,7 +74,8 @@ impl Reports {
     /// Takes the oldest line.
     pub(crate) fn pop(&mut self) -> Option<Frame> {
         let place = |lane: &Lane| lane.lines.front().map(|(place, _)| *place);
-        let lane = self.lanes.iter_mut().filter(|lane| !lane.lines.is_empty()).min_by_key(|lane| place(lane))?;
+        let lane =
+            self.lanes.iter_mut().filter(|lane| !lane.lines.is_empty()).min_by_key(|lane| place(lane))?;
         lane.pop()
     }
 
@@ -117,7 +119,9 @@ mod tests {
     }
 
     fn numbers(reports: &mut Reports) -> Vec<usize> {
-        std::iter::from_fn(|| reports.pop()).map(|line| line.as_text().unwrap()[..4].parse().unwrap()).collect()
+        std::iter::from_fn(|| reports.pop())
+            .map(|line| line.as_text().unwrap()[..4].parse().unwrap())
+            .collect()
     }
 
     #[test]

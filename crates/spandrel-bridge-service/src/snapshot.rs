@@ -166,7 +166,8 @@ pub(crate) fn shortened(room: &str) -> String {
     const SHOWN: usize = 4;
     let count = room.chars().count();
     // At most half of a short name.
-    let shown: String = room.chars().take(SHOWN.min(count / 2)).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let shown: String =
+        room.chars().take(SHOWN.min(count / 2)).map(|c| if c.is_control() { '?' } else { c }).collect();
     format!("{shown}…")
 }
 
@@ -176,9 +177,14 @@ mod tests {
 
     #[test]
     fn a_room_is_shown_in_part() {
-        for (name, want) in
-            [("0123456789", "0123…"), ("방 번호/😀", "방 번…"), ("abc", "a…"), ("a", "…"), ("", "…"), ("\u{1b}[31mred", "?[31…")]
-        {
+        for (name, want) in [
+            ("0123456789", "0123…"),
+            ("방 번호/😀", "방 번…"),
+            ("abc", "a…"),
+            ("a", "…"),
+            ("", "…"),
+            ("\u{1b}[31mred", "?[31…"),
+        ] {
             assert_eq!(shortened(name), want, "{name:?}");
         }
     }
