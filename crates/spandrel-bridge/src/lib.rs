@@ -28,6 +28,8 @@
 
 mod bridge;
 mod config;
+#[doc(hidden)]
+pub mod fuzz;
 mod held;
 mod pace;
 mod packets;
