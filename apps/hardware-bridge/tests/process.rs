@@ -1,0 +1,312 @@
+//! The program as others start it: channel, signals, exit codes, streams that nobody reads.
+
+#![cfg(unix)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_hardware-bridge");
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn command(dir: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().env("SPANDREL_HW_PORT", "0").env("SPANDREL_HW_TLS_DIR", dir);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A bridge and the lines it says to its parent.
+struct Bridge {
+    child: Child,
+    parent: Option<UnixStream>,
+    lines: BufReader<UnixStream>,
+}
+
+impl Bridge {
+    /// A parent as Node is one: a socket in descriptor 3, and no arguments. A shell puts it there.
+    fn by_node_channel(dir: &Path, change: impl FnOnce(&mut Command)) -> Self {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        let mut own = command(dir);
+        change(own.env("NODE_CHANNEL_FD", "3").env("NODE_CHANNEL_SERIALIZATION_MODE", "json"));
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "exec \"$0\" 3<&0 </dev/null", PROGRAM]).env_clear();
+        shell.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.stdin(OwnedFd::from(far)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::over(near, shell)
+    }
+
+    fn by_stdio(dir: &Path, change: impl FnOnce(&mut Command)) -> Self {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        let mut own = command(dir);
+        change(&mut own);
+        own.arg("--stdio")
+            .stdin(OwnedFd::from(far.try_clone().expect("a second handle")))
+            .stdout(OwnedFd::from(far));
+        Self::over(near, own)
+    }
+
+    fn over(near: UnixStream, mut command: Command) -> Self {
+        near.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let child = command.spawn().expect("it starts");
+        // The command holds the far end open: without this no end of the stream would ever be seen.
+        drop(command);
+        let lines = BufReader::new(near.try_clone().expect("a second handle"));
+        Self { child, parent: Some(near), lines }
+    }
+
+    fn parent(&self) -> &UnixStream {
+        self.parent.as_ref().expect("it has not left")
+    }
+
+    fn tell(&self, line: &str) {
+        self.parent().write_all(format!("{line}\n").as_bytes()).expect("the bridge reads");
+    }
+
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("the bridge answers");
+        line.trim_end().to_owned()
+    }
+
+    fn open(&mut self) {
+        self.tell(r#"{"key":"open"}"#);
+        assert_eq!(self.hear(), r#"{"key":"runningModeChanged","value":2}"#);
+        assert_eq!(self.hear(), r#"{"key":"cloudModeChanged","value":0}"#);
+    }
+
+    /// Reads stderr up to the line that names the port.
+    fn port(&mut self) -> u16 {
+        let mut lines = BufReader::new(self.child.stderr.as_mut().expect("piped"));
+        loop {
+            let mut line = String::new();
+            assert_ne!(lines.read_line(&mut line).expect("text"), 0, "no line names the port");
+            let digits =
+                line.split("127.0.0.1:").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_digit));
+            if let Some(port) = digits.and_then(|digits| digits.collect::<String>().parse().ok()) {
+                return port;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it is there");
+    }
+
+    fn leave(&mut self) {
+        self.parent.take().expect("left once").shutdown(std::net::Shutdown::Both).expect("connected");
+    }
+
+    fn end(&mut self, within: Duration) -> ExitStatus {
+        end(&mut self.child, within)
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end; a watcher's pipe tells it without asking again and again.
+fn end(child: &mut Child, within: Duration) -> ExitStatus {
+    let pid = Pid::from_child(child);
+    let (told, tell) = UnixStream::pair().expect("a pair");
+    told.set_read_timeout(Some(within)).expect("a timeout");
+    let watching = std::thread::spawn(move || {
+        // Looks without taking the exit code away from the child's handle.
+        let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        let _ = rustix::process::waitid(rustix::process::WaitId::Pid(pid), options);
+        let _ = (&tell).write_all(b"x");
+    });
+    let seen = (&told).read_exact(&mut [0]);
+    if seen.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait().expect("a child");
+    watching.join().expect("no panic");
+    seen.unwrap_or_else(|_| panic!("still there after {within:?}"));
+    status
+}
+
+/// Runs to the end: exit code and stderr.
+fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let mut child = command.spawn().expect("it starts");
+    let status = end(&mut child, PATIENCE);
+    let mut text = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut text).expect("text");
+    (status.code(), text)
+}
+
+#[test]
+fn a_node_parent_opens_it_and_ends_it_by_leaving() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bridge = Bridge::by_node_channel(dir.path(), |_| {});
+    bridge.tell(r#"{"key":"send","value":1}"#);
+    bridge.open();
+    assert_ne!(bridge.port(), 0);
+    bridge.leave();
+    assert_eq!(bridge.end(Duration::from_secs(4)).code(), Some(0));
+}
+
+#[test]
+fn a_parent_on_stdio_speaks_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bridge = Bridge::by_stdio(dir.path(), |_| {});
+    bridge.open();
+    bridge.leave();
+    assert_eq!(bridge.end(Duration::from_secs(4)).code(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_it_although_the_parent_stays() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bridge = Bridge::by_node_channel(dir.path(), |_| {});
+        bridge.open();
+        let port = bridge.port();
+        bridge.signal(signal);
+        assert_eq!(bridge.end(Duration::from_secs(3)).code(), Some(0), "{signal:?}");
+        std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    }
+}
+
+#[test]
+fn a_signal_before_open_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bridge = Bridge::by_stdio(dir.path(), |command| {
+        command.env("SPANDREL_HW_SECRET", "TEST_SECRET");
+    });
+    // It answers: it listens to signals, too.
+    bridge.tell(r#"{"key":"decrypt","value":"U2FsdGVkX18BAgMEBQYHCBsgLldFbeiMPUa+BfKEMbo="}"#);
+    assert_eq!(bridge.hear(), r#"{"key":"decrypt","value":"hello"}"#);
+    bridge.signal(Signal::TERM);
+    assert_eq!(bridge.end(Duration::from_secs(3)).code(), Some(0));
+}
+
+#[test]
+fn streams_nobody_reads_do_not_hold_it_up() {
+    let dir = tempfile::tempdir().unwrap();
+    // Closed: writing to it breaks. Full: writing to it would wait for ever.
+    for is_closed in [true, false] {
+        let (near, far) = UnixStream::pair().unwrap();
+        if is_closed {
+            drop(near);
+        } else {
+            far.set_nonblocking(true).unwrap();
+            while (&far).write(&[b'x'; 4096]).is_ok() {}
+            far.set_nonblocking(false).unwrap();
+            std::mem::forget(near);
+        }
+        let mut bridge = Bridge::by_stdio(dir.path(), |command| {
+            command.env("SPANDREL_HW_LOG", "debug").stderr(OwnedFd::from(far));
+        });
+        bridge.open();
+        bridge.tell("no json");
+        bridge.leave();
+        assert_eq!(bridge.end(Duration::from_secs(4)).code(), Some(0), "closed: {is_closed}");
+    }
+}
+
+#[test]
+fn what_cannot_start_says_why_in_one_line_and_ends_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    std::fs::write(&file, "prot = 1").unwrap();
+    let file = file.to_str().unwrap();
+    for (name, change, want) in [
+        ("no channel", &[][..], "NODE_CHANNEL_FD is not set"),
+        ("no channel", &[], "or use --stdio"),
+        (
+            "advanced",
+            &[("NODE_CHANNEL_FD", "3"), ("NODE_CHANNEL_SERIALIZATION_MODE", "advanced")],
+            "serialization",
+        ),
+        ("no number", &[("NODE_CHANNEL_FD", "x")], "NODE_CHANNEL_FD is \"x\""),
+        ("not open", &[("NODE_CHANNEL_FD", "77")], "descriptor 77"),
+        ("port", &[("SPANDREL_HW_PORT", "x"), ("ARGS", "--stdio")], "port (SPANDREL_HW_PORT) is \"x\""),
+        ("origins", &[("SPANDREL_HW_ORIGINS", "x"), ("ARGS", "--stdio")], "origin entry \"x\""),
+        ("file", &[("ARGS", "--stdio --config"), ("FILE", file)], "unknown key \"prot\""),
+        ("flag", &[("ARGS", "--stdio --port=70000")], "port (--port) is \"70000\""),
+    ] {
+        let mut command = command(dir.path());
+        for (key, value) in change {
+            match *key {
+                "ARGS" => command.args(value.split(' ')),
+                "FILE" => command.arg(value),
+                key => command.env(key, value),
+            };
+        }
+        let (code, text) = ended(&mut command);
+        assert_eq!(code, Some(2), "{name}: {text}");
+        assert!(text.contains(want) && text.lines().count() == 1, "{name}: {text}");
+    }
+    let (code, text) = ended(command(dir.path()).arg("--nonsense"));
+    assert!(code == Some(2) && text.contains("--nonsense"), "{text}");
+}
+
+#[test]
+fn broken_certificates_end_it_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["hardware.key", "cert.pem", "ChainCA1.crt", "RootCA.crt"] {
+        std::fs::write(dir.path().join(name), "broken").unwrap();
+    }
+    let mut bridge = Bridge::by_stdio(dir.path(), |_| {});
+    let status = bridge.end(PATIENCE);
+    let mut text = String::new();
+    bridge.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(status.code() == Some(2) && text.contains("cert.pem"), "{text}");
+}
+
+#[test]
+fn help_shows_examples_and_exit_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    for (flag, want) in [
+        ("--help", "Exit codes: 0 the parent left"),
+        ("--help", "hardware-bridge doctor"),
+        ("--version", "hardware-bridge 0."),
+    ] {
+        let output = command(dir.path()).arg(flag).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains(want), "{text}");
+    }
+}
+
+#[test]
+fn doctor_tells_by_its_exit_code_whether_all_is_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let doctor = |change: &dyn Fn(&mut Command)| {
+        let mut command = command(dir.path());
+        change(command.arg("doctor"));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = doctor(&|_| {});
+    assert!(code == Some(0) && text.contains("All is well."), "{text}");
+    let (code, text) = doctor(&|command| {
+        command.env("SPANDREL_HW_ORIGINS", "x");
+    });
+    assert!(code == Some(1) && text.contains("One thing is wrong."), "{text}");
+    // Beside a bridge that runs.
+    let mut bridge = Bridge::by_stdio(dir.path(), |_| {});
+    bridge.open();
+    let port = bridge.port().to_string();
+    let (code, text) = doctor(&|command| {
+        command.args(["--port", &port]);
+    });
+    assert!(code == Some(0) && text.contains("a bridge of this kind runs already"), "{text}");
+    // It opened no session.
+    bridge.tell(r#"{"key":"send","value":1}"#);
+    bridge.leave();
+    assert_eq!(bridge.end(Duration::from_secs(4)).code(), Some(0));
+    let mut rest = String::new();
+    bridge.lines.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+}
