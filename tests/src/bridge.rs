@@ -3,6 +3,7 @@
 
 mod admission;
 mod cap;
+mod chromium;
 mod hostile;
 mod load;
 mod node;

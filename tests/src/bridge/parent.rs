@@ -56,11 +56,18 @@ impl Parent {
     /// A bridge that listens.
     pub(super) async fn open(env: &[(&str, &str)]) -> Self {
         let mut parent = Self::start(env);
-        parent.say("open", Value::Null).await;
-        assert_eq!(parent.next("runningModeChanged").await, json!(2));
-        assert_eq!(parent.next("cloudModeChanged").await, json!(0));
-        parent.port = parent.logged(port_in).await;
+        parent.listen().await;
         parent
+    }
+
+    /// Says `open`, and waits until it listens.
+    pub(super) async fn listen(&mut self) {
+        let lines = self.log().len();
+        self.say("open", Value::Null).await;
+        assert_eq!(self.next("runningModeChanged").await, json!(2));
+        assert_eq!(self.next("cloudModeChanged").await, json!(0));
+        // What it said before is about something else, such as the status page.
+        self.port = self.logged_after(lines, port_in).await;
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -102,10 +109,14 @@ impl Parent {
 
     /// Waits for a line of the log in which `find` finds something.
     pub(super) async fn logged<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
+        self.logged_after(0, find).await
+    }
+
+    async fn logged_after<T>(&self, skip: usize, find: impl Fn(&str) -> Option<T>) -> T {
         let mut log = self.log.clone();
         let mut found = None;
         let wait = log.wait_for(|lines| {
-            found = lines.iter().find_map(|line| find(line));
+            found = lines.iter().skip(skip).find_map(|line| find(line));
             found.is_some()
         });
         let waited = timeout(PATIENCE, wait).await.is_ok_and(|done| done.is_ok());
