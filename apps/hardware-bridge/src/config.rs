@@ -43,28 +43,28 @@ pub(crate) const NAMES: [Name; 7] = [
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Flags {
     /// Configuration [default: hardware-bridge.toml beside the program, if there is one]
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Port to listen on, and to join another bridge at; 0 takes a free one [default: 23518]
-    #[arg(long, value_name = "PORT", global = true)]
+    #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<String>,
     /// Folder with hardware.key, cert.pem, ChainCA1.crt and RootCA.crt [default: assets beside the program]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR")]
     pub(crate) tls_dir: Option<String>,
     /// File with the passphrase of encrypt and decrypt
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
     /// Pages that may connect [default: https://playentry.org,*.playentry.org,loopback,file]
-    #[arg(long, value_name = "LIST", global = true)]
+    #[arg(long, value_name = "LIST")]
     pub(crate) origins: Option<String>,
     /// File with a pairing token that pages have to know
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// Serves a page with connections, rates and refusals here, as in 127.0.0.1:23519
-    #[arg(long, value_name = "ADDRESS", global = true)]
+    #[arg(long, value_name = "ADDRESS")]
     pub(crate) status: Option<String>,
     /// What is told on stderr: off, error, warn, info or debug [default: info]
-    #[arg(long, value_name = "LEVEL", global = true)]
+    #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
 }
 

@@ -1,12 +1,14 @@
 //! The hardware bridge: stands between a program that drives hardware and the pages of a block-coding site, in the place
 //! of entry-hw-server.
 //!
-//! Wiring only: settings in `config`, the running bridge in `run`, the examination of a machine in `doctor`.
+//! Wiring only: settings in `config`, the running bridge in `run`, the examination of a machine in `doctor`, a bridge to look
+//! at in `demo`.
 //!
 //! Exit codes: 0 the parent left or a signal came, 1 `doctor` found something wrong or the bridge could not go on, 2 usage,
 //! settings, certificates or channel, 130 stopped by a second signal.
 
 mod config;
+mod demo;
 mod doctor;
 mod log;
 mod run;
@@ -22,7 +24,7 @@ use config::{Flags, Settings};
 
 const EXAMPLES: &str = "\
 Examples:
-  hardware-bridge                           as a Node program starts it, with a channel in NODE_CHANNEL_FD
+  hardware-bridge                           as a Node program starts it, channel in NODE_CHANNEL_FD
   hardware-bridge --stdio                   the same messages as lines of JSON on stdin and stdout
   hardware-bridge --stdio --origins default,https://school.example
   hardware-bridge doctor                    what is wrong on this machine, and what to do
@@ -43,7 +45,7 @@ not go on, 2 usage, settings, certificates or channel, 130 stopped at once.";
 
 /// Connects a program that drives hardware with the pages of a block-coding site
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -57,7 +59,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Looks at settings, port, certificates, names and limits, and says what is wrong
-    Doctor,
+    Doctor(Flags),
+    /// Shows a bridge at work, with a page and a simulated board
+    Demo(demo::DemoArgs),
 }
 
 fn main() -> ExitCode {
@@ -68,7 +72,8 @@ fn main() -> ExitCode {
         Err(error) => return fail(1, &format!("cannot start: {error}")),
     };
     let ended = match cli.command {
-        Some(Command::Doctor) => runtime.block_on(doctor::run(&cli.flags, &surroundings(&folder()))),
+        Some(Command::Doctor(flags)) => runtime.block_on(doctor::run(&flags, &surroundings(&folder()))),
+        Some(Command::Demo(args)) => runtime.block_on(demo::run(args)),
         None => bridge(&runtime, &cli),
     };
     // A thread that still waits for a name or a line has nothing more to say.

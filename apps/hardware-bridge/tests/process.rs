@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -27,6 +27,7 @@ struct Bridge {
     child: Child,
     parent: Option<UnixStream>,
     lines: BufReader<UnixStream>,
+    log: Option<BufReader<ChildStderr>>,
 }
 
 impl Bridge {
@@ -58,7 +59,7 @@ impl Bridge {
         // The command holds the far end open: without this no end of the stream would ever be seen.
         drop(command);
         let lines = BufReader::new(near.try_clone().expect("a second handle"));
-        Self { child, parent: Some(near), lines }
+        Self { child, parent: Some(near), lines, log: None }
     }
 
     fn parent(&self) -> &UnixStream {
@@ -81,18 +82,24 @@ impl Bridge {
         assert_eq!(self.hear(), r#"{"key":"cloudModeChanged","value":0}"#);
     }
 
-    /// Reads stderr up to the line that names the port.
-    fn port(&mut self) -> u16 {
-        let mut lines = BufReader::new(self.child.stderr.as_mut().expect("piped"));
+    /// Reads stderr up to a line with `part`.
+    fn log(&mut self, part: &str) -> String {
+        let log = self.log.get_or_insert_with(|| BufReader::new(self.child.stderr.take().expect("piped")));
         loop {
             let mut line = String::new();
-            assert_ne!(lines.read_line(&mut line).expect("text"), 0, "no line names the port");
-            let digits =
-                line.split("127.0.0.1:").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_digit));
-            if let Some(port) = digits.and_then(|digits| digits.collect::<String>().parse().ok()) {
-                return port;
+            assert_ne!(log.read_line(&mut line).expect("text"), 0, "the log has no {part:?}");
+            if line.contains(part) {
+                return line;
             }
         }
+    }
+
+    /// The port that a line names.
+    fn port(&mut self) -> u16 {
+        let line = self.log("127.0.0.1:");
+        let rest = line.split("127.0.0.1:").nth(1).unwrap_or_default();
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().expect("a port")
     }
 
     fn signal(&self, signal: Signal) {
@@ -263,6 +270,39 @@ fn broken_certificates_end_it_with_2() {
     let mut text = String::new();
     bridge.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     assert!(status.code() == Some(2) && text.contains("cert.pem"), "{text}");
+}
+
+/// A certificate for the public name, as all the files of a folder. Returns whom to trust.
+fn write_certificate(dir: &Path) -> String {
+    let made = rcgen::generate_simple_self_signed(["hw.playentry.org".to_owned()]).expect("a certificate");
+    for name in ["cert.pem", "ChainCA1.crt", "RootCA.crt"] {
+        std::fs::write(dir.join(name), made.cert.pem()).expect("a file");
+    }
+    std::fs::write(dir.join("hardware.key"), made.signing_key.serialize_pem()).expect("a file");
+    made.cert.pem()
+}
+
+#[tokio::test]
+async fn a_hangup_takes_over_new_certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = write_certificate(dir.path());
+    let mut bridge = Bridge::by_stdio(dir.path(), |_| {});
+    bridge.open();
+    let port = bridge.port();
+    let trusts = async |root: &str| {
+        let client = spandrel_transport::TlsClient::with_ca_bytes(root.as_bytes()).unwrap();
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        client.connect(stream, "hw.playentry.org").await.is_ok()
+    };
+    assert!(trusts(&first).await);
+    let second = write_certificate(dir.path());
+    bridge.signal(Signal::HUP);
+    bridge.log("certificates are read again");
+    assert!(trusts(&second).await && !trusts(&first).await);
+    std::fs::write(dir.path().join("cert.pem"), "broken").unwrap();
+    bridge.signal(Signal::HUP);
+    bridge.log("stays as it was");
+    assert!(trusts(&second).await);
 }
 
 #[test]
