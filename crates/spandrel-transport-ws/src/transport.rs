@@ -119,17 +119,9 @@ impl WsTransport {
         peer.is_secure = self.security.is_on();
     }
 
-    /// Takes an endpoint of its scheme apart: host, port, path, query.
+    /// Takes an endpoint of its scheme apart.
     fn place<'e>(&self, endpoint: &'e Endpoint) -> Option<Place<'e>> {
-        match endpoint {
-            Endpoint::Ws { host, port, path, query } if !self.security.is_on() => {
-                Some(Place { host, port: *port, path, query: query.as_deref() })
-            }
-            Endpoint::Wss { host, port, path, query } if self.security.is_on() => {
-                Some(Place { host, port: *port, path, query: query.as_deref() })
-            }
-            _ => None,
-        }
+        Place::of(endpoint).filter(|place| place.is_secure == self.security.is_on())
     }
 
     async fn handshake(
@@ -175,13 +167,41 @@ impl WsTransport {
         let _ = farewell(stream, answer.as_bytes(), &self.limits).await;
     }
 
+    /// Runs the client's handshake on a stream that is connected already, within the deadline. For `wss` the caller has
+    /// run TLS, with whatever name and trust; the endpoint says what to ask for.
+    ///
+    /// # Errors
+    ///
+    /// As dialling, without what comes before the stream.
+    pub async fn connect_stream(
+        &self,
+        stream: BoxStream,
+        address: SocketAddr,
+        to: &Endpoint,
+    ) -> Result<Box<dyn Link>, DialError> {
+        let unsupported = || DialError::Unsupported { endpoint: to.to_string() };
+        let place = Place::of(to).ok_or_else(unsupported)?;
+        let after_ms = self.limits.handshake_ms;
+        let shaken = timeout(Duration::from_millis(after_ms), self.shake(stream, address, place)).await;
+        shaken.map_err(|_| DialError::Timeout { after_ms })?
+    }
+
     async fn dial_ws(&self, to: &Endpoint) -> Result<Box<dyn Link>, DialError> {
         let unsupported = || DialError::Unsupported { endpoint: to.to_string() };
-        let Place { host, port, path, query } = self.place(to).ok_or_else(unsupported)?;
-        let (mut stream, address) = self.security.dial(host, port, &self.limits).await?;
+        let place = self.place(to).ok_or_else(unsupported)?;
+        let (stream, address) = self.security.dial(place.host, place.port, &self.limits).await?;
+        self.shake(stream, address, place).await
+    }
+
+    async fn shake(
+        &self,
+        mut stream: BoxStream,
+        address: SocketAddr,
+        Place { is_secure, host, port, path, query }: Place<'_>,
+    ) -> Result<Box<dyn Link>, DialError> {
         let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let default_port = if self.security.is_on() { 443 } else { 80 };
+        let default_port = if is_secure { 443 } else { 80 };
         let authority = if port == default_port { bracketed } else { format!("{bracketed}:{port}") };
         let dialled =
             handshake::Dialled::new(&authority, &target, &self.subprotocols, &self.headers).map_err(dial)?;
@@ -193,9 +213,9 @@ impl WsTransport {
             Err(HeadError::Wrong(e)) => return Err(dial(e)),
         };
         let response = handshake::parse_response(&head, &self.limits).map_err(dial)?;
-        let mut peer = Peer::new("ws");
+        let mut peer = Peer::new(if is_secure { "wss" } else { "ws" });
         peer.subprotocol = dialled.check(&response).map_err(dial)?;
-        self.mark(&mut peer);
+        peer.is_secure = is_secure;
         peer.address = Some(address);
         path.clone_into(&mut peer.path);
         peer.query = query.map(str::to_owned);
@@ -239,10 +259,23 @@ impl fmt::Debug for WsTransport {
 }
 
 struct Place<'e> {
+    is_secure: bool,
     host: &'e str,
     port: u16,
     path: &'e str,
     query: Option<&'e str>,
+}
+
+impl<'e> Place<'e> {
+    /// Takes an endpoint of either scheme apart.
+    fn of(endpoint: &'e Endpoint) -> Option<Self> {
+        let (Endpoint::Ws { host, port, path, query } | Endpoint::Wss { host, port, path, query }) = endpoint
+        else {
+            return None;
+        };
+        let is_secure = matches!(endpoint, Endpoint::Wss { .. });
+        Some(Self { is_secure, host, port: *port, path, query: query.as_deref() })
+    }
 }
 
 struct WsListener {
