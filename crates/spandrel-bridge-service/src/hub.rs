@@ -309,6 +309,8 @@ impl Hub {
                 tracing::debug!(id = id.0, %why, "a session ended");
                 self.step(now, Input::Closed { conn })
             }
+            // Nothing here asks a page for an acknowledgement.
+            _ => false,
         }
     }
 
@@ -537,7 +539,7 @@ impl Seat {
             bytes_in: self.bytes_in,
             messages_out: self.messages_out,
             bytes_out: self.bytes_out,
-            waiting_bytes: 0,
+            waiting_bytes: self.socket.queued_bytes(),
         }
     }
 }

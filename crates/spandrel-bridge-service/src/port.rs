@@ -3,12 +3,12 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    task::{Context, Poll},
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
 use spandrel_socketio_net::SocketServer;
 use spandrel_transport::{Admission, BoxStream, Door, Held, TlsServer};
 use tokio::{
@@ -31,7 +31,11 @@ pub(crate) struct Port {
     admission: Admission,
     door: Option<Door>,
     connections: JoinSet<()>,
+    closing: Option<Closing>,
+    is_closed: bool,
 }
+
+type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Port {
     pub(crate) fn new(port: u16, tls: Option<TlsServer>, server: SocketServer, limits: &Limits) -> Self {
@@ -45,6 +49,8 @@ impl Port {
             admission: Admission::new(&handshake),
             door: None,
             connections: JoinSet::new(),
+            closing: None,
+            is_closed: false,
         }
     }
 
@@ -62,10 +68,16 @@ impl Port {
         Ok(address)
     }
 
-    /// Frees the port and ends every session. What is on its way to them is still written.
+    /// Frees the port and ends every session, for good. What is on its way to them is still written.
     pub(crate) fn close(&mut self) {
         self.door = None;
-        self.server.close_all();
+        if self.closing.is_none() {
+            let server = self.server.clone();
+            let mut closing: Closing = Box::pin(async move { server.close_all().await });
+            // The first step tells every session.
+            let _ = closing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            self.closing = Some(closing);
+        }
     }
 
     pub(crate) fn address(&self) -> Option<SocketAddr> {
@@ -84,8 +96,14 @@ impl Port {
         cx.waker().wake_by_ref();
     }
 
-    /// Ready when no connection is left.
+    /// Ready when no session and no connection is left.
     pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(closing) = &mut self.closing
+            && !self.is_closed
+        {
+            ready!(closing.as_mut().poll(cx));
+            self.is_closed = true;
+        }
         loop {
             match self.connections.poll_join_next(cx) {
                 Poll::Ready(None) => return Poll::Ready(()),
@@ -93,6 +111,12 @@ impl Port {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -109,13 +133,13 @@ async fn attend(server: SocketServer, tls: Option<TlsServer>, stream: Held<TcpSt
 }
 
 /// What is not under the path of the socket server: it holds nothing and answers anyone, as the original does.
-fn other<B>(request: &Request<B>) -> Response<Full<Bytes>> {
+fn other<B>(request: &Request<B>) -> Response<Bytes> {
     let path = request.uri().path();
     // `/modulesXYZ` too: all paths that start so.
     if path.starts_with("/modules") {
-        let mut answer = Response::new(Full::default());
+        let mut answer = Response::new(Bytes::new());
         *answer.status_mut() = StatusCode::NOT_FOUND;
         return answer;
     }
-    Response::new(Full::from("hello entry"))
+    Response::new(Bytes::from_static(b"hello entry"))
 }

@@ -4,7 +4,8 @@ use std::{future::Future, sync::Arc};
 
 use spandrel_bridge::{Bridge, Security};
 use spandrel_http::Metrics;
-use spandrel_socketio_net::{ServerConfig, SocketServer};
+use spandrel_socketio::Limits as PacketLimits;
+use spandrel_socketio_net::{Events, ServerConfig, SocketServer};
 use spandrel_transport_ipc::Parent;
 
 use crate::{
@@ -113,8 +114,13 @@ fn machine(config: &Config) -> spandrel_bridge::Config {
     machine
 }
 
-fn socket_server(config: &Config, gate: &Arc<Gate>) -> (SocketServer, spandrel_socketio_net::Events) {
-    let (server, events) = SocketServer::new(ServerConfig::default());
+fn socket_server(config: &Config, gate: &Arc<Gate>) -> (SocketServer, Events) {
+    let limits = &config.limits;
+    let mut packets = PacketLimits::default().with_message_bytes_max(limits.message_bytes_max);
+    packets.queued_bytes_max = limits.unsent_bytes_max;
+    let mut server = ServerConfig::default().with_packet_limits(packets).with_sessions_max(limits.connections_max);
+    server.limits.head_ms_max = limits.handshake_ms;
+    let (server, events) = SocketServer::new(server);
     let gate = Arc::clone(gate);
-    (server, events)
+    (server.with_gate(move |parts| gate.judge(parts)), events)
 }

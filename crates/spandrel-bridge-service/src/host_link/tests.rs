@@ -1,4 +1,4 @@
-use spandrel_transport::{Connection, Listener, MemTransport, Transport};
+use spandrel_transport::{Connection, MemTransport, Transport};
 
 use super::*;
 

@@ -1,11 +1,9 @@
 //! Programs and pages for the tests: a parent at the other end of a socket pair, a page over a real socket.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 use std::{net::SocketAddr, time::Duration};
 
 use spandrel_bridge_service::{
-    Config, Exit, Handle, Service, ServiceError,
+    Config, Exit, Handle, Limits, Service, ServiceError,
     spandrel_transport::{
         BoxStream, Connection, Endpoint, Frame, Limits as LinkLimits, dial_loopback_unverified,
     },
@@ -20,23 +18,23 @@ use tokio::{
 };
 
 /// Nothing here takes so long unless it is broken.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
     timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: did not happen"))
 }
 
 /// A bridge and its parent.
-pub struct Program {
-    pub handle: Handle,
+pub(crate) struct Program {
+    pub(crate) handle: Handle,
     lines: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     running: JoinHandle<Result<Exit, ServiceError>>,
 }
 
 impl Program {
-    pub fn start(config: Config) -> Self {
-        let (near, far) = UnixStream::pair().unwrap();
+    pub(crate) fn start(config: Config) -> Self {
+        let (near, far) = UnixStream::pair().expect("works");
         let parent = Parent::over(near, &config.limits.of_parent());
         let (service, handle) = Service::new(config, parent);
         let running = tokio::spawn(service.run());
@@ -45,37 +43,37 @@ impl Program {
     }
 
     /// A bridge that listens, its mode already told.
-    pub async fn host(config: Config) -> Self {
+    pub(crate) async fn host(config: Config) -> Self {
         let mut program = Self::start(config);
         program.say(r#"{"key":"open"}"#).await;
         program.hears([RUNS_AS_SERVER, SINGLE]).await;
         program
     }
 
-    pub async fn say(&mut self, line: &str) {
-        within(line, self.writer.write_all(format!("{line}\n").as_bytes())).await.unwrap();
+    pub(crate) async fn say(&mut self, line: &str) {
+        within(line, self.writer.write_all(format!("{line}\n").as_bytes())).await.expect("works");
     }
 
-    pub async fn say_bytes(&mut self, bytes: &[u8]) {
-        within("writing", self.writer.write_all(bytes)).await.unwrap();
+    pub(crate) async fn say_bytes(&mut self, bytes: &[u8]) {
+        within("writing", self.writer.write_all(bytes)).await.expect("works");
     }
 
     /// The next line; `None` at the end of the channel.
-    pub async fn line(&mut self) -> Option<String> {
+    pub(crate) async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        let read = within("a line of the bridge", self.lines.read_line(&mut line)).await.unwrap();
+        let read = within("a line of the bridge", self.lines.read_line(&mut line)).await.expect("works");
         (read > 0).then(|| line.trim_end_matches('\n').to_owned())
     }
 
     /// These lines, and no other between them.
-    pub async fn hears<const N: usize>(&mut self, want: [&str; N]) {
+    pub(crate) async fn hears<const N: usize>(&mut self, want: [&str; N]) {
         for want in want {
             assert_eq!(self.line().await.as_deref(), Some(want));
         }
     }
 
     /// Reads until this line, and gives what came before.
-    pub async fn hears_at_last(&mut self, want: &str) -> Vec<String> {
+    pub(crate) async fn hears_at_last(&mut self, want: &str) -> Vec<String> {
         let mut before = Vec::new();
         loop {
             match self.line().await {
@@ -86,47 +84,55 @@ impl Program {
         }
     }
 
-    pub async fn address(&self) -> SocketAddr {
-        within("listening", self.handle.listening()).await.unwrap()
+    pub(crate) async fn address(&self) -> SocketAddr {
+        within("listening", self.handle.listening()).await.expect("works")
     }
 
     /// Its exit; the channel stays open.
-    pub async fn ends(&mut self) -> Exit {
-        within("the end", &mut self.running).await.unwrap().unwrap()
+    pub(crate) async fn ends(&mut self) -> Exit {
+        within("the end", &mut self.running).await.expect("works").expect("works")
     }
 
     /// The parent goes.
-    pub async fn leave(self) -> Exit {
+    pub(crate) async fn leave(self) -> Exit {
         drop((self.lines, self.writer));
-        within("the end", self.running).await.unwrap().unwrap()
+        within("the end", self.running).await.expect("works").expect("works")
     }
 }
 
-pub const RUNS_AS_SERVER: &str = r#"{"key":"runningModeChanged","value":2}"#;
-pub const RUNS_AS_CLIENT: &str = r#"{"key":"runningModeChanged","value":3}"#;
-pub const SINGLE: &str = r#"{"key":"cloudModeChanged","value":0}"#;
-pub const CLOUD: &str = r#"{"key":"cloudModeChanged","value":1}"#;
-pub const CONNECTION: &str = r#"{"key":"connection"}"#;
+/// The default bounds but for what is set.
+pub(crate) fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    limits
+}
+
+pub(crate) const RUNS_AS_SERVER: &str = r#"{"key":"runningModeChanged","value":2}"#;
+pub(crate) const RUNS_AS_CLIENT: &str = r#"{"key":"runningModeChanged","value":3}"#;
+pub(crate) const SINGLE: &str = r#"{"key":"cloudModeChanged","value":0}"#;
+pub(crate) const CLOUD: &str = r#"{"key":"cloudModeChanged","value":1}"#;
+pub(crate) const CONNECTION: &str = r#"{"key":"connection"}"#;
 
 /// A page, or another program, over a WebSocket.
-pub struct Page(pub Connection);
+pub(crate) struct Page(pub(crate) Connection);
 
 impl Page {
-    pub async fn open(to: SocketAddr, query: &str) -> Self {
-        let stream = Box::new(within("connecting", TcpStream::connect(to)).await.unwrap());
+    pub(crate) async fn open(to: SocketAddr, query: &str) -> Self {
+        let stream = Box::new(within("connecting", TcpStream::connect(to)).await.expect("works"));
         Self::over(stream, to, query).await.unwrap_or_else(|e| panic!("no session: {e}"))
     }
 
-    pub async fn in_room(to: SocketAddr, room: &str) -> Self {
+    pub(crate) async fn in_room(to: SocketAddr, room: &str) -> Self {
         Self::open(to, &format!("client=true&roomId={room}")).await
     }
 
-    pub async fn over_tls(to: SocketAddr, query: &str) -> Self {
-        let stream = dial_loopback_unverified(to, "hw.playentry.org", &LinkLimits::default()).await.unwrap();
+    pub(crate) async fn over_tls(to: SocketAddr, query: &str) -> Self {
+        let stream =
+            dial_loopback_unverified(to, "hw.playentry.org", &LinkLimits::default()).await.expect("works");
         Self::over(stream, to, query).await.unwrap_or_else(|e| panic!("no session: {e}"))
     }
 
-    pub async fn over(stream: BoxStream, to: SocketAddr, query: &str) -> Result<Self, String> {
+    pub(crate) async fn over(stream: BoxStream, to: SocketAddr, query: &str) -> Result<Self, String> {
         let endpoint = Endpoint::Ws {
             host: to.ip().to_string(),
             port: to.port(),
@@ -144,43 +150,43 @@ impl Page {
     }
 
     /// The next frame; `None` once it is closed.
-    pub async fn frame(&mut self) -> Option<String> {
+    pub(crate) async fn frame(&mut self) -> Option<String> {
         let frame = within("a frame", self.0.recv()).await.ok().flatten()?;
         Some(frame.as_text().map_or_else(|| format!("{:?}", frame.data()), str::to_owned))
     }
 
     /// The argument of the next `message`, as text.
-    pub async fn message(&mut self) -> String {
+    pub(crate) async fn message(&mut self) -> String {
         let frame = self.frame().await.expect("a message");
         let inner = frame.strip_prefix(r#"42["message","#).and_then(|rest| rest.strip_suffix(']'));
         inner.unwrap_or_else(|| panic!("expected a message: {frame}")).to_owned()
     }
 
-    pub async fn emit(&mut self, event: &str) {
-        within(event, self.0.send(Frame::text(format!("42{event}")))).await.unwrap();
+    pub(crate) async fn emit(&mut self, event: &str) {
+        within(event, self.0.send(Frame::text(format!("42{event}")))).await.expect("works");
     }
 
     /// Says goodbye and waits until it is heard.
-    pub async fn leave(mut self) {
+    pub(crate) async fn leave(mut self) {
         let _ = self.0.send(Frame::text("41")).await;
         while self.frame().await.is_some() {}
     }
 
     /// Waits until the bridge closes it.
-    pub async fn is_closed(&mut self) {
+    pub(crate) async fn is_closed(&mut self) {
         while self.frame().await.is_some() {}
     }
 }
 
 /// One request; the whole answer as text, of a server that closes after it.
-pub async fn ask(to: SocketAddr, request: &str) -> String {
-    let mut stream = within("connecting", TcpStream::connect(to)).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
+pub(crate) async fn ask(to: SocketAddr, request: &str) -> String {
+    let mut stream = within("connecting", TcpStream::connect(to)).await.expect("works");
+    stream.write_all(request.as_bytes()).await.expect("works");
     let mut answer = Vec::new();
-    within("the answer", stream.read_to_end(&mut answer)).await.unwrap();
+    within("the answer", stream.read_to_end(&mut answer)).await.expect("works");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-pub fn get(path: &str, host: &str, more: &str) -> String {
+pub(crate) fn get(path: &str, host: &str, more: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n")
 }

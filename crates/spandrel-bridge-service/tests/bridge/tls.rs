@@ -1,11 +1,9 @@
 //! Certificates that are renewed, broken and removed while the bridge runs.
 
-mod rig;
-
 use std::path::Path;
 
+use crate::rig::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rig::*;
 use spandrel_bridge_service::{
     CERTIFICATE_FILES, Config, KEY_FILE, load_certificates,
     spandrel_transport::{Limits, TlsClient},
@@ -15,25 +13,25 @@ use tokio::net::TcpStream;
 /// Writes the four files, signed by a fresh root, and returns who trusts that.
 fn write_files(dir: &Path) -> TlsClient {
     let authority = || {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).expect("works");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params
     };
-    let keys = [(); 3].map(|()| KeyPair::generate().unwrap());
+    let keys = [(); 3].map(|()| KeyPair::generate().expect("works"));
     let (root, middle) = (authority(), authority());
-    let own = CertificateParams::new(["hw.playentry.org".to_owned()]).unwrap();
-    let root_made = root.self_signed(&keys[0]).unwrap().pem();
-    let middle_made = middle.signed_by(&keys[1], &Issuer::from_params(&root, &keys[0])).unwrap().pem();
-    let own_made = own.signed_by(&keys[2], &Issuer::from_params(&middle, &keys[1])).unwrap().pem();
+    let own = CertificateParams::new(["hw.playentry.org".to_owned()]).expect("works");
+    let root_made = root.self_signed(&keys[0]).expect("works").pem();
+    let middle_made = middle.signed_by(&keys[1], &Issuer::from_params(&root, &keys[0])).expect("works").pem();
+    let own_made = own.signed_by(&keys[2], &Issuer::from_params(&middle, &keys[1])).expect("works").pem();
     for (file, text) in CERTIFICATE_FILES.iter().zip([own_made, middle_made, root_made.clone()]) {
-        std::fs::write(dir.join(file), text).unwrap();
+        std::fs::write(dir.join(file), text).expect("works");
     }
-    std::fs::write(dir.join(KEY_FILE), keys[2].serialize_pem()).unwrap();
-    TlsClient::with_ca_bytes(root_made.as_bytes()).unwrap().with_limits(Limits::default())
+    std::fs::write(dir.join(KEY_FILE), keys[2].serialize_pem()).expect("works");
+    TlsClient::with_ca_bytes(root_made.as_bytes()).expect("works").with_limits(Limits::default())
 }
 
 async fn page(to: std::net::SocketAddr, trust: &TlsClient) -> Result<Page, String> {
-    let stream = TcpStream::connect(to).await.unwrap();
+    let stream = TcpStream::connect(to).await.expect("works");
     let stream = trust.connect(stream, "hw.playentry.org").await.map_err(|e| e.to_string())?;
     Page::over(stream, to, "client=true&roomId=t").await
 }

@@ -1,8 +1,6 @@
 //! One program and its pages.
 
-mod rig;
-
-use rig::*;
+use crate::rig::*;
 use spandrel_bridge_service::{Config, Exit, Limits, spandrel_bridge_protocol::Secret};
 
 fn config() -> Config {
@@ -88,8 +86,8 @@ async fn a_second_open_changes_nothing() {
 #[tokio::test]
 async fn lines_that_are_none_are_skipped_and_one_that_is_too_long_is_lost_alone() {
     assert_eq!(Limits::default().of_parent().frame_bytes_max, 64 << 20);
-    let limits = Limits { line_bytes_max: 100_000, ..Limits::default() };
-    let mut program = Program::host(config().with_limits(limits)).await;
+    let bounds = limits(|it| it.line_bytes_max = 100_000);
+    let mut program = Program::host(config().with_limits(bounds)).await;
     let mut page = Page::in_room(program.address().await, "r").await;
     program.hears([CONNECTION, SINGLE]).await;
     let line = |len: usize| {

@@ -1,11 +1,10 @@
 //! The status page.
 
-mod rig;
-
-use rig::*;
+use crate::rig::*;
 use spandrel_bridge_service::{
-    Config, ServiceError,
+    Config, ServiceError, run,
     spandrel_bridge_protocol::{Rules, Secret},
+    spandrel_transport_ipc::Parent,
 };
 
 #[tokio::test]
@@ -93,9 +92,8 @@ async fn an_address_that_is_taken_is_told_before_anything_else() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = Config::default().with_port(0).with_status(taken.local_addr().unwrap());
     let (near, _far) = tokio::io::duplex(64);
-    let parent =
-        spandrel_bridge_service::spandrel_transport_ipc::Parent::over(near, &config.limits.of_parent());
-    let ended = spandrel_bridge_service::run(config, parent, std::future::pending()).await;
+    let parent = Parent::over(near, &config.limits.of_parent());
+    let ended = run(config, parent, std::future::pending()).await;
     assert!(
         matches!(&ended, Err(error @ ServiceError::Status { .. }) if error.exit_code() == 2),
         "{ended:?}"

@@ -1,9 +1,7 @@
 //! Several programs on one port.
 
-mod rig;
-
-use rig::*;
-use spandrel_bridge_service::{Config, Exit, Mode};
+use crate::rig::*;
+use spandrel_bridge_service::{Config, Exit, Mode, Snapshot, spandrel_transport::TlsServer};
 
 /// A host, and a second program that joined it; rooms as given.
 async fn pair(host_room: &str, client_room: &str) -> (Program, Program) {
@@ -19,7 +17,7 @@ async fn pair(host_room: &str, client_room: &str) -> (Program, Program) {
     (host, client)
 }
 
-async fn until(program: &Program, is_so: impl Fn(&spandrel_bridge_service::Snapshot) -> bool) {
+async fn until(program: &Program, is_so: impl Fn(&Snapshot) -> bool) {
     within("a state", async {
         while !program.handle.snapshot().await.is_some_and(|now| is_so(&now)) {
             tokio::task::yield_now().await;
@@ -98,8 +96,7 @@ async fn a_foreign_program_on_the_port_is_waited_for() {
 
 #[tokio::test]
 async fn a_host_that_speaks_the_other_way_is_joined_too() {
-    let tls =
-        spandrel_bridge_service::spandrel_transport::TlsServer::self_signed(["hw.playentry.org"]).unwrap();
+    let tls = TlsServer::self_signed(["hw.playentry.org"]).unwrap();
     let mut host = Program::host(Config::default().with_port(0).with_tls(tls)).await;
     let port = host.address().await.port();
     let mut plain = Program::start(Config::default().with_port(port));

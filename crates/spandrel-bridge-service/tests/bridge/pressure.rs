@@ -1,8 +1,6 @@
 //! Parents that do not read, pages that do not, and floods of both.
 
-mod rig;
-
-use rig::*;
+use crate::rig::*;
 use spandrel_bridge_service::{Config, Exit, Limits};
 
 fn config(limits: Limits) -> Config {
@@ -17,7 +15,7 @@ fn data(n: usize, len: usize) -> String {
 #[tokio::test]
 async fn a_parent_that_does_not_read_loses_the_oldest_data_and_no_event() {
     let bytes = 1 << 20;
-    let mut program = Program::host(config(Limits { reports_bytes_max: bytes, ..Limits::default() })).await;
+    let mut program = Program::host(config(limits(|it| it.reports_bytes_max = bytes))).await;
     let to = program.address().await;
     let mut page = Page::in_room(to, "r").await;
     let mut last = Page::in_room(to, "last").await;
@@ -34,22 +32,21 @@ async fn a_parent_that_does_not_read_loses_the_oldest_data_and_no_event() {
     let more = program.hears_at_last(r#"{"key":"data","value":{"data":"end"}}"#).await;
     assert_eq!(more, [r#"{"key":"close","value":"r"}"#]);
     assert_eq!(&heard[..4], [CONNECTION, SINGLE, CONNECTION, SINGLE]);
-    let numbers: Vec<usize> = heard[4..]
+    let numbers: Vec<u64> = heard[4..]
         .iter()
         .map(|line| {
             serde_json::from_str::<serde_json::Value>(line).unwrap()["value"]["data"].as_u64().unwrap()
-                as usize
         })
         .collect();
     assert!(numbers.is_sorted() && numbers.last() == Some(&99), "{numbers:?}");
     assert!(numbers.len() < 60 && numbers.len() >= bytes / 100_100, "{} of 100 were kept", numbers.len());
     let now = program.handle.snapshot().await.unwrap();
-    assert_eq!(now.parent.given_up as usize, 100 - numbers.len());
+    assert_eq!(now.parent.given_up, 100 - numbers.len() as u64);
 }
 
 #[tokio::test]
 async fn a_bridge_whose_parent_never_reads_still_stops() {
-    let mut program = Program::host(config(Limits { stop_ms: 100, ..Limits::default() })).await;
+    let mut program = Program::host(config(limits(|it| it.stop_ms = 100))).await;
     let to = program.address().await;
     let mut page = Page::in_room(to, "r").await;
     for n in 0..50 {
@@ -65,8 +62,8 @@ async fn a_bridge_whose_parent_never_reads_still_stops() {
 /// Pages that come and go while the parent reads nothing make events, which are never lost: they have to wait.
 #[tokio::test]
 async fn events_beyond_their_bound_make_pages_wait() {
-    let limits = Limits { events_bytes_max: 2_000, ..Limits::default() };
-    let mut program = Program::host(config(limits)).await;
+    let bounds = limits(|it| it.events_bytes_max = 2_000);
+    let mut program = Program::host(config(bounds)).await;
     let to = program.address().await;
     let room = "r".repeat(1_000);
     // The socket pair takes some hundred kilobytes before the parent counts as one that does not read.
@@ -87,8 +84,8 @@ async fn events_beyond_their_bound_make_pages_wait() {
 
 #[tokio::test]
 async fn a_page_that_does_not_read_is_closed_and_the_others_hear_all() {
-    let limits = Limits { unsent_bytes_max: 1 << 20, ..Limits::default() };
-    let mut program = Program::host(config(limits)).await;
+    let bounds = limits(|it| it.unsent_bytes_max = 1 << 20);
+    let mut program = Program::host(config(bounds)).await;
     let to = program.address().await;
     let deaf = Page::in_room(to, "deaf").await;
     let mut page = Page::in_room(to, "r").await;
@@ -129,8 +126,8 @@ async fn a_parent_that_floods_does_not_end_the_bridge() {
 
 #[tokio::test]
 async fn one_connection_over_the_bound_is_not_taken_in() {
-    let limits = Limits { connections_max: 3, ..Limits::default() };
-    let mut program = Program::host(config(limits)).await;
+    let bounds = limits(|it| it.connections_max = 3);
+    let mut program = Program::host(config(bounds)).await;
     let to = program.address().await;
     let mut pages = Vec::new();
     for _ in 0..3 {
