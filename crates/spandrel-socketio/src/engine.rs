@@ -179,3 +179,81 @@ fn is_sid(text: &str) -> bool {
     (1..=Handshake::SID_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_a_digit_in_text_and_a_byte_in_binary() {
+        for number in 0..=6 {
+            let kind = PacketKind::from_number(number).unwrap();
+            assert_eq!(PacketKind::of(&kind.frame()), Ok(kind));
+            assert_eq!(PacketKind::of(&Frame::binary(vec![number])), Ok(kind));
+            assert_eq!(kind.frame(), Frame::text(number.to_string()));
+        }
+        assert_eq!(PacketKind::of(&Frame::text("")), Err(EngineError::Empty));
+        for (name, frame, byte) in [
+            ("a digit too far", Frame::text("7"), b'7'),
+            ("no digit", Frame::text("x4"), b'x'),
+            ("text that starts like a binary frame", Frame::text("\u{4}"), 4),
+            ("binary that starts like a text frame", Frame::binary("4"), b'4'),
+        ] {
+            assert_eq!(PacketKind::of(&frame), Err(EngineError::Kind { byte }), "{name}");
+        }
+    }
+
+    #[test]
+    fn packets_share_their_frame_and_come_back() {
+        for frame in [
+            Frame::text("2probe"),
+            Frame::text("3"),
+            Frame::text("42[\"한\"]"),
+            Frame::binary(vec![4, 9, 8, 7]),
+        ] {
+            let packet = EnginePacket::from_frame(frame.clone()).unwrap();
+            assert_eq!(packet.data.len() + 1, frame.len());
+            assert_eq!(packet.data.data().as_ptr(), frame.data()[1..].as_ptr(), "not copied");
+            assert_eq!(packet.into_frame(), frame);
+        }
+    }
+
+    #[test]
+    fn a_handshake_is_written_as_clients_know_it() {
+        let handshake =
+            Handshake { sid: "a-B_9".into(), upgrades: true, ping_interval_ms: 1000, ping_timeout_ms: 5000 };
+        let text = r#"0{"sid":"a-B_9","upgrades":["websocket"],"pingInterval":1000,"pingTimeout":5000}"#;
+        assert_eq!(handshake.encode(), Frame::text(text));
+        assert_eq!(Handshake::parse(&handshake.encode()), Ok(handshake.clone()));
+        let over_websocket = Handshake { upgrades: false, ..handshake };
+        assert!(over_websocket.encode().as_text().unwrap().contains(r#""upgrades":[]"#));
+        assert_eq!(Handshake::parse(&over_websocket.encode()), Ok(over_websocket));
+    }
+
+    #[test]
+    fn a_handshake_may_hold_more_but_not_less() {
+        let full = r#"{"cookie":1,"pingTimeout":2,"upgrades":["x","websocket"],"pingInterval":1,"sid":"s"}"#;
+        let got = Handshake::parse(&Frame::text(format!("0{full}"))).unwrap();
+        let want = Handshake { sid: "s".into(), upgrades: true, ping_interval_ms: 1, ping_timeout_ms: 2 };
+        assert_eq!(got, want);
+        let long = format!(r#""{}""#, "s".repeat(Handshake::SID_BYTES_MAX + 1));
+        for (name, text) in [
+            ("another packet", full.replace('{', "4{")),
+            ("no json", "0{".into()),
+            ("an array", "0[]".into()),
+            ("no sid", format!("0{}", full.replace("sid", "dis"))),
+            ("an empty sid", format!("0{}", full.replace("\"s\"", "\"\""))),
+            ("a sid for another query", format!("0{}", full.replace("\"s\"", "\"s&EIO=4\""))),
+            ("a sid over the limit", format!("0{}", full.replace("\"s\"", &long))),
+            ("a sid that is a number", format!("0{}", full.replace("\"s\"", "5"))),
+            ("no interval", format!("0{}", full.replace("pingInterval", "p"))),
+            ("a fraction", format!("0{}", full.replace(":2,", ":2.5,"))),
+            ("more than a day", format!("0{}", full.replace(":2,", ":86400001,"))),
+        ] {
+            assert!(
+                matches!(Handshake::parse(&Frame::text(text)), Err(EngineError::Handshake { .. })),
+                "{name}"
+            );
+        }
+    }
+}

@@ -74,12 +74,9 @@ pub enum PacketError {
     /// An acknowledgement without the number it answers.
     #[error("acknowledgement without a number")]
     NoAckId,
-    /// The rest is not one JSON value.
-    #[error("not json at byte {at} of the packet")]
-    Json {
-        /// Byte of the text frame.
-        at: usize,
-    },
+    /// The arguments cannot be read; bytes are counted from where they start.
+    #[error("arguments cannot be read: {0}")]
+    Json(#[from] JsonError),
     /// An event or acknowledgement whose JSON is missing or no array, or any packet with an object where none belongs.
     #[error("expected a json array of arguments")]
     NotArray,
@@ -105,10 +102,22 @@ pub enum PacketError {
     },
 }
 
-/// A text is not one JSON value as RFC 8259 has it.
+/// A text is not one JSON value as RFC 8259 has it, or nests too deep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not json at byte {at}")]
-pub struct JsonError {
-    /// First byte that cannot be there; the length of the text when it ends too early.
-    pub at: usize,
+#[non_exhaustive]
+pub enum JsonError {
+    /// Not JSON.
+    #[error("not json at byte {at}")]
+    Syntax {
+        /// First byte that cannot be there; the length of the text when it ends too early.
+        at: usize,
+    },
+    /// JSON so far, but nested too deep.
+    #[error("json nested deeper than {max} levels at byte {at}")]
+    TooDeep {
+        /// Byte after the bracket that was one too many.
+        at: usize,
+        /// The limit, [`Value::DEPTH_MAX`](crate::Value::DEPTH_MAX).
+        max: usize,
+    },
 }

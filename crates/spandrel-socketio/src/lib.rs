@@ -31,11 +31,16 @@
 mod encode;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod limits;
 mod packet;
 mod payload;
 mod value;
+
+pub mod client;
+pub mod server;
 
 pub use bytes::Bytes;
 pub use encode::{Encoded, encode_ack, encode_connect, encode_disconnect, encode_error, encode_event};

@@ -11,6 +11,9 @@
 /// | `acks_max` | 1,024 | acknowledgements a client waits for at once: an answer that never comes must not hold memory for ever |
 /// | `queued_bytes_max` | 8 MiB | packets a client holds for a peer that does not read (one larger packet is taken when nothing else waits) |
 /// | `queued_frames_max` | 16,384 | the same in frames, so that tiny ones have a bound too |
+///
+/// Not a field because a [`Value`](crate::Value) is made without limits: JSON nests at most
+/// [`Value::DEPTH_MAX`](crate::Value::DEPTH_MAX) = 1,024 levels; whatever reads our lines may be recursive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

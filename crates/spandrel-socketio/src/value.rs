@@ -66,6 +66,8 @@ pub struct Value {
 }
 
 impl Value {
+    /// Deepest nesting of arrays and objects.
+    pub const DEPTH_MAX: usize = json::DEPTH_MAX;
     /// `null`.
     pub const NULL: Self = Self::constant("null");
     /// `true`.
@@ -79,11 +81,16 @@ impl Value {
     ///
     /// # Errors
     ///
-    /// [`JsonError`] when it is not exactly one JSON value.
+    /// [`JsonError`] when it is not exactly one JSON value, or nests deeper than [`Value::DEPTH_MAX`].
     pub fn parse(json: impl Into<Bytes>) -> Result<Self, JsonError> {
         let json = json.into();
-        let (start, end) = json::check_all(&json)?;
-        Ok(Self { json: without_line_breaks(json.slice(start..end)), attachments: Attachments::default() })
+        let checked = json::check_all(&json)?;
+        let json = if checked.start == 0 && checked.end == json.len() {
+            json
+        } else {
+            json.slice(checked.start..checked.end)
+        };
+        Ok(Self { json: without_line_breaks(json), attachments: Attachments::default() })
     }
 
     /// Makes a string value.
@@ -386,3 +393,6 @@ fn write_buffer(data: &[u8], out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b"]}");
 }
+
+#[cfg(test)]
+mod tests;

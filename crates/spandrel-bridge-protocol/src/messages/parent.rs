@@ -1,7 +1,7 @@
 //! What the parent says.
 
 use bytes::Bytes;
-use spandrel_socketio::{Value, ValueKind};
+use spandrel_socketio::{JsonError, Value, ValueKind};
 
 use super::{LineError, RoomId};
 
@@ -51,7 +51,13 @@ impl FromParent {
             return Err(LineError::Empty);
         }
         let said = Value::parse(line.clone());
-        said.map(|said| meaning(&said)).map_err(|error| LineError::Syntax { at: error.at, len: line.len() })
+        said.map(|said| meaning(&said)).map_err(|error| {
+            let at = match error {
+                JsonError::Syntax { at } | JsonError::TooDeep { at, .. } => at,
+                _ => 0,
+            };
+            LineError::Syntax { at, len: line.len() }
+        })
     }
 }
 
