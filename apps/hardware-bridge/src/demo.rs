@@ -74,12 +74,12 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), DemoError> {
     let address = listener.local_addr().map_err(taken)?;
 
     let mut bridge = Bridge::start(args.port)?;
-    let port = timeout(START_WITHIN, bridge.open(args.port)).await.map_err(|_| DemoError::Silent)??;
-    let place = serde_json::json!({ "bridge": format!("http://127.0.0.1:{port}") }).to_string();
+    let places = timeout(START_WITHIN, bridge.open(args.port)).await.map_err(|_| DemoError::Silent)??;
+    let places = serde_json::to_string(&places).map_err(std::io::Error::from)?;
     say(&format!("Open http://{address}/ in a browser, or in two. Ctrl-C ends it."));
 
     let done = tokio::select! {
-        done = page::serve(listener, place) => done.map_err(DemoError::Pipe),
+        done = page::serve(listener, places) => done.map_err(DemoError::Pipe),
         done = bridge.play() => done,
         () = told_to_stop() => Ok(()),
     };
@@ -93,6 +93,13 @@ struct Bridge {
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     log: Lines<BufReader<ChildStderr>>,
+}
+
+/// Where the page finds things.
+#[derive(Debug, Serialize)]
+struct Places {
+    bridge: String,
+    status: String,
 }
 
 /// One line of the channel, out.
@@ -127,8 +134,8 @@ impl Bridge {
                 command.env_remove(name);
             }
         }
-        command.arg("--stdio").env("SPANDREL_HW_PORT", port.to_string());
-        command.env("SPANDREL_HW_ORIGINS", "default").env("SPANDREL_HW_TLS_DIR", "no certificates in a demo");
+        command.args(["--stdio", "--status", "127.0.0.1:0"]).env("SPANDREL_HW_PORT", port.to_string());
+        command.env("SPANDREL_HW_LOG", "info").env("SPANDREL_HW_ORIGINS", "default").env("SPANDREL_HW_TLS_DIR", "no certificates in a demo");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(DemoError::Spawn)?;
         let (input, output, log) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -140,17 +147,25 @@ impl Bridge {
     }
 
     /// Has it listen, and learns where.
-    async fn open(&mut self, wanted: u16) -> Result<u16, DemoError> {
+    async fn open(&mut self, wanted: u16) -> Result<Places, DemoError> {
         self.tell("open", None::<()>).await?;
-        let (mut port, mut is_host) = ((wanted != 0).then_some(wanted), false);
+        let mut port = (wanted != 0).then_some(wanted);
+        let (mut status, mut is_host) = (None, false);
         loop {
-            if let (Some(port), true) = (port, is_host) {
-                return Ok(port);
+            if let (Some(port), Some(status), true) = (port, &status, is_host) {
+                return Ok(Places {
+                    bridge: format!("http://127.0.0.1:{port}"),
+                    status: format!("http://127.0.0.1:{status}/"),
+                });
             }
             tokio::select! {
                 line = self.log.next_line() => {
                     let line = line?.ok_or(DemoError::Ended)?;
-                    port = port.or_else(|| port_in(&line));
+                    if line.contains("status page") {
+                        status = port_in(&line);
+                    } else {
+                        port = port.or_else(|| port_in(&line));
+                    }
                     say_aside(&line);
                 }
                 line = self.output.next_line() => {
@@ -220,7 +235,7 @@ fn told(line: &str) -> Option<Told<'_>> {
     serde_json::from_str(line).ok()
 }
 
-/// The port in the one line that names it.
+/// The port in a line that names one.
 fn port_in(line: &str) -> Option<u16> {
     let (_, rest) = line.split_once("127.0.0.1:")?;
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
@@ -264,7 +279,7 @@ mod tests {
     fn the_port_is_found_in_the_line_that_names_it() {
         for (line, want) in [
             ("listening on 127.0.0.1:40123", Some(40123)),
-            ("2026-01-01T00:00:00Z  INFO listening address=127.0.0.1:7, plain", Some(7)),
+            ("INFO status page at http://127.0.0.1:7/", Some(7)),
             ("listening on 127.0.0.1:0", None),
             ("listening on 127.0.0.1:99999", None),
             ("no certificates, plain HTTP", None),

@@ -137,7 +137,6 @@ struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    #[expect(clippy::unnecessary_wraps, reason = "as elsewhere")]
     fn new() -> std::io::Result<Self> {
         Ok(Self)
     }

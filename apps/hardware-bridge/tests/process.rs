@@ -37,7 +37,7 @@ impl Bridge {
         let mut own = command(dir);
         change(own.env("NODE_CHANNEL_FD", "3").env("NODE_CHANNEL_SERIALIZATION_MODE", "json"));
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", "exec \"$0\" 3<&0 </dev/null", PROGRAM]).env_clear();
+        shell.args(["-c", "ulimit -Sn ${ENV_LIMIT:-1024}; exec \"$0\" 3<&0 </dev/null", PROGRAM]).env_clear();
         shell.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
         shell.stdin(OwnedFd::from(far)).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self::over(near, shell)
@@ -222,6 +222,22 @@ fn streams_nobody_reads_do_not_hold_it_up() {
     }
 }
 
+/// Desktop systems start programs with room for a few hundred files; 2048 connections need more.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_limit_of_open_files_is_raised() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bridge = Bridge::by_node_channel(dir.path(), |command| {
+        // The shell of the helper reads it before it becomes the bridge.
+        command.env("ENV_LIMIT", "256");
+    });
+    bridge.open();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", bridge.child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(numbers[0], numbers[1].min(4160), "{line}");
+}
+
 #[test]
 fn what_cannot_start_says_why_in_one_line_and_ends_with_2() {
     let dir = tempfile::tempdir().unwrap();
@@ -317,6 +333,20 @@ fn help_shows_examples_and_exit_codes() {
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && text.contains(want), "{text}");
     }
+}
+
+#[test]
+fn doctor_finds_a_bridge_inside_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    write_certificate(dir.path());
+    let mut bridge = Bridge::by_stdio(dir.path(), |_| {});
+    bridge.open();
+    let port = bridge.port().to_string();
+    let output = command(dir.path()).args(["doctor", "--port", &port]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(&format!("127.0.0.1:{port}, TLS: a bridge of this kind runs")), "{text}");
+    // The certificate is for one of the two names.
+    assert!(output.status.code() == Some(1) && text.contains("not for hardware.playentry.org"), "{text}");
 }
 
 #[test]

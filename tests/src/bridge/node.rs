@@ -37,6 +37,11 @@ fn the_channel_byte_by_byte() {
 }
 
 #[test]
+fn the_small_client_of_our_own_pages() {
+    run(&["client.mjs"]);
+}
+
+#[test]
 fn several_programs_and_their_rooms() {
     run(&["cloud.mjs"]);
 }

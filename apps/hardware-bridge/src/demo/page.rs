@@ -43,8 +43,8 @@ const FILES: [Asset; 5] = [
 struct Page {
     assets: Assets,
     guard: Guard,
-    /// `/bridge.json`: where the page finds the bridge.
-    bridge: String,
+    /// `/bridge.json`: where the page finds the bridge and its status.
+    places: String,
 }
 
 /// Serves the page until the future is dropped.
@@ -52,10 +52,10 @@ struct Page {
 /// # Errors
 ///
 /// When the listener fails for good.
-pub(crate) async fn serve(listener: TcpListener, bridge: String) -> std::io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, places: String) -> std::io::Result<()> {
     let config = GuardConfig { listen_is_loopback: true, ..GuardConfig::default() };
     let guard = Guard::new(&config).map_err(std::io::Error::other)?;
-    let page = Page { assets: Assets::new(&FILES, CSP), guard, bridge };
+    let page = Page { assets: Assets::new(&FILES, CSP), guard, places };
     let router = Router::new().fallback(answer).with_state(Arc::new(page));
     spandrel_http::axum::serve(listener, router).await
 }
@@ -67,7 +67,7 @@ async fn answer(State(page): State<Arc<Page>>, request: Request) -> Response {
         return (StatusCode::FORBIDDEN, "this page is at http://127.0.0.1 only\n").into_response();
     }
     if request.uri().path() == "/bridge.json" {
-        return ([(header::CONTENT_TYPE, "application/json")], page.bridge.clone()).into_response();
+        return ([(header::CONTENT_TYPE, "application/json")], page.places.clone()).into_response();
     }
     let answer = page.assets.answer(request.uri().path(), request.method(), request.headers());
     answer.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())

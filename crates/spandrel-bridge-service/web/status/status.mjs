@@ -18,6 +18,9 @@ import { Chart } from './chart.mjs';
  * @property {{ name: string, browsers: number, program: 'here' | 'client' | null }[]} rooms At most 100, the fullest
  *   first. `name` is shortened: who knows a room may enter it.
  * @property {number} roomsTotal
+ * @property {{ id: number, isClient: boolean, room: string | null, transport: string, ageMs: number, messagesIn: number,
+ *   bytesIn: number, messagesOut: number, bytesOut: number, waitingBytes: number }[]} sessions At most 100, the oldest
+ *   first.
  * @property {{ agoMs: number, what: string, setting: string | null }[]} refusals The last 20 at most, newest first.
  *   `what` names the origin, host or site; `setting` is the one that would admit it.
  */
@@ -82,7 +85,24 @@ function show(now) {
     put('scale-down', number.format(charts.down.top));
   }
   rooms(now);
+  sessions(now);
   refusals(now.refusals);
+}
+
+/** @param {Status} now */
+function sessions({ sessions: list = [], connections: { browsers, clients } }) {
+  fill(at('sessions'), list, (one) => [
+    [`${one.isClient ? 'program' : 'page'} ${one.id}`, 'nowrap'],
+    [one.room || 'no room', one.room ? 'code nowrap' : 'muted nowrap'],
+    [one.transport, ''],
+    [span(one.ageMs), 'nowrap'],
+    [`${number.format(one.messagesIn)} · ${bytes(one.bytesIn)}`, 'number nowrap'],
+    [`${number.format(one.messagesOut)} · ${bytes(one.bytesOut)}`, 'number nowrap'],
+    [bytes(one.waitingBytes), `number nowrap ${one.waitingBytes > 0 ? '' : 'muted'}`],
+  ]);
+  at('sessions-empty').hidden = list.length > 0;
+  at('sessions-table').hidden = list.length === 0;
+  put('sessions-count', browsers + clients > list.length ? `the oldest ${list.length} of ${number.format(browsers + clients)}` : '');
 }
 
 /** @param {Status} now */
@@ -120,6 +140,12 @@ function fill(body, items, cells) {
       if (cell.className !== kind) cell.className = kind;
     });
   });
+}
+
+function bytes(count) {
+  if (count < 1024) return `${count} B`;
+  if (count < 1024 * 1024) return `${small.format(count / 1024)} KiB`;
+  return `${small.format(count / 1024 / 1024)} MiB`;
 }
 
 /** A length of time as people say it. */
