@@ -3,21 +3,32 @@
 //! Iterative: nesting costs one bit a level of a fixed 1,024, so neither stack nor heap follows a hostile text. Every
 //! function looks at each byte a fixed number of times.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
 use crate::JsonError;
 
 /// Deepest nesting of a text. What reads our lines may be recursive, and no message nests a hundredth of this.
 pub(crate) const DEPTH_MAX: usize = 1024;
 
-/// Checks the value that starts at `at` (white space before it allowed) and returns where it starts and ends.
-pub(crate) fn check(text: &[u8], at: usize) -> Result<(usize, usize), JsonError> {
+/// A value that was found valid, in bytes of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// The first two values directly inside, as far as there are any: an event's name and its argument.
+    pub(crate) parts: [(usize, usize); 2],
+}
+
+/// Checks the value that starts at `at` (white space before it allowed).
+pub(crate) fn check(text: &[u8], at: usize) -> Result<Checked, JsonError> {
     let mut reader = Reader { text, at };
     reader.white();
     let start = reader.at;
     let mut open = Open::default();
+    let mut parts = Parts::default();
     loop {
         // A value stands here.
+        parts.starts(open.depth, reader.at);
         match reader.peek() {
             Some(b'"') => reader.string()?,
             Some(b'{') => {
@@ -45,7 +56,10 @@ pub(crate) fn check(text: &[u8], at: usize) -> Result<(usize, usize), JsonError>
         }
         // A value has ended: close what it ends, up to the next comma.
         loop {
-            let Some(is_object) = open.top() else { return Ok((start, reader.at)) };
+            let Some(is_object) = open.top() else {
+                return Ok(Checked { start, end: reader.at, parts: parts.found });
+            };
+            parts.ends(open.depth, reader.at);
             reader.white();
             if reader.take(b',') {
                 reader.white();
@@ -62,12 +76,38 @@ pub(crate) fn check(text: &[u8], at: usize) -> Result<(usize, usize), JsonError>
     }
 }
 
-/// Checks that `text` is one value with nothing but white space around it, and returns where it starts and ends.
-pub(crate) fn check_all(text: &[u8]) -> Result<(usize, usize), JsonError> {
-    let (start, end) = check(text, 0)?;
-    let mut reader = Reader { text, at: end };
+/// Checks that `text` is one value with nothing but white space around it.
+pub(crate) fn check_all(text: &[u8]) -> Result<Checked, JsonError> {
+    let checked = check(text, 0)?;
+    let mut reader = Reader { text, at: checked.end };
     reader.white();
-    if reader.at == text.len() { Ok((start, end)) } else { reader.fault() }
+    if reader.at == text.len() { Ok(checked) } else { reader.fault() }
+}
+
+/// Remembers where the first values inside the outermost one are.
+#[derive(Default)]
+struct Parts {
+    found: [(usize, usize); 2],
+    count: usize,
+}
+
+impl Parts {
+    fn starts(&mut self, depth: usize, at: usize) {
+        if depth == 1
+            && let Some(part) = self.found.get_mut(self.count)
+        {
+            part.0 = at;
+        }
+    }
+
+    fn ends(&mut self, depth: usize, at: usize) {
+        if depth == 1
+            && let Some(part) = self.found.get_mut(self.count)
+        {
+            part.1 = at;
+            self.count += 1;
+        }
+    }
 }
 
 /// Returns where the white space from `at` on ends.
@@ -109,10 +149,11 @@ pub(crate) fn skip(text: &[u8], at: usize) -> usize {
 fn string_end(text: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     loop {
-        let rest = text.get(at..).unwrap_or_default();
-        match memchr::memchr2(b'"', b'\\', rest) {
-            Some(n) if rest.get(n) == Some(&b'\\') => at += n + 2,
-            Some(n) => return at + n + 1,
+        at = plain_end(text, at);
+        match text.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
             None => return text.len(),
         }
     }
@@ -164,11 +205,12 @@ impl<'a> Iterator for Members<'a> {
 
 /// Is the raw inside of a checked string this text?
 pub(crate) fn raw_is(raw: &[u8], text: &str) -> bool {
-    if memchr::memchr(b'\\', raw).is_none() {
-        return raw == text.as_bytes();
+    // Every escape is longer than what it stands for.
+    match raw.len().cmp(&text.len()) {
+        Ordering::Less => false,
+        Ordering::Equal => raw == text.as_bytes() && !raw.contains(&b'\\'),
+        Ordering::Greater => raw.contains(&b'\\') && unescape(raw).as_deref() == Some(text),
     }
-    // Escapes only make a text longer.
-    raw.len() >= text.len() && unescape(raw).as_deref() == Some(text)
 }
 
 /// Decodes the raw inside of a checked string; a lone surrogate becomes U+FFFD. `None` when it is not UTF-8.
@@ -375,7 +417,7 @@ impl Reader<'_> {
     fn string(&mut self) -> Result<(), JsonError> {
         self.at += 1;
         loop {
-            self.at += plain_len(self.text.get(self.at..).unwrap_or_default());
+            self.at = plain_end(self.text, self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -406,24 +448,32 @@ impl Reader<'_> {
     }
 }
 
-/// How many bytes of a string come before a quote, a backslash or a control character. Eight at a time.
-fn plain_len(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    let (words, rest) = text.as_chunks::<8>();
-    for (i, word) in words.iter().enumerate() {
-        let w = u64::from_le_bytes(*word);
-        // The lowest flagged byte is right; higher ones may be flagged by a borrow, which does not matter here.
-        let (quote, slash) = (w ^ (ONES * 0x22), w ^ (ONES * 0x5c));
-        let control = w.wrapping_sub(ONES * 0x20) & !w;
-        let hit =
-            (control | (quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash)) & TOPS;
-        if hit != 0 {
-            return i * 8 + (hit.trailing_zeros() / 8) as usize;
+/// Where the bytes of a string from `at` on meet a quote, a backslash, a control character or the end.
+///
+/// Strings here are short or full of escapes: single bytes first, then blocks, which become vector code.
+#[inline]
+fn plain_end(text: &[u8], at: usize) -> usize {
+    let mut at = at;
+    let mut near = text.get(at..).unwrap_or_default();
+    if let Some((head, rest)) = near.split_first_chunk::<BLOCK>() {
+        if let Some(n) = head.iter().position(is_special) {
+            return at + n;
         }
+        let blocks = rest.as_chunks::<BLOCK>().0.iter();
+        at += BLOCK
+            * (1 + blocks
+                .take_while(|block| !block.iter().fold(false, |hit, b| hit | is_special(b)))
+                .count());
+        near = text.get(at..).unwrap_or_default();
     }
-    let tail = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len());
-    words.len() * 8 + tail
+    at + near.iter().position(is_special).unwrap_or(near.len())
+}
+
+const BLOCK: usize = 32;
+
+#[inline]
+fn is_special(byte: &u8) -> bool {
+    *byte == b'"' || *byte == b'\\' || *byte < 0x20
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ mod packet;
 mod payload;
 mod value;
 
+pub mod client;
 pub mod server;
 
 pub use bytes::Bytes;

@@ -78,19 +78,20 @@ pub enum Packet {
 #[derive(Clone, PartialEq, Eq)]
 struct Args {
     array: Value,
-    /// Where the first element is; empty when there is none.
-    first: (usize, usize),
+    /// Where the first two elements are; those that do not exist end at 0.
+    parts: [(usize, usize); 2],
 }
 
 impl Args {
-    fn new(array: Value) -> Self {
-        let first = Elements::of(array.json()).next().unwrap_or_default();
-        Self { array, first }
+    fn part(&self, (start, end): (usize, usize)) -> Option<Value> {
+        (end > 0).then(|| self.array.part(start, end))
     }
 
-    /// Elements from the one after the first.
+    /// Elements from the second on.
     fn rest(&self) -> impl Iterator<Item = Value> + '_ {
-        Elements::after(self.array.json(), self.first.1).map(|(start, end)| self.array.part(start, end))
+        let [_, second] = self.parts;
+        let after = Elements::after(self.array.json(), second.1);
+        self.part(second).into_iter().chain(after.map(|(start, end)| self.array.part(start, end)))
     }
 }
 
@@ -151,7 +152,7 @@ impl Event {
 
     /// The name between its quotes, as it was written.
     fn raw_name(&self) -> &[u8] {
-        let (start, end) = self.args.first;
+        let [(start, end), _] = self.args.parts;
         self.args.array.json().get(start + 1..end.saturating_sub(1)).unwrap_or_default()
     }
 }
@@ -193,7 +194,8 @@ impl Ack {
 
     /// Returns the arguments in order.
     pub fn args(&self) -> impl Iterator<Item = Value> + '_ {
-        self.args.array.elements()
+        let [first, _] = self.args.parts;
+        self.args.part(first).into_iter().chain(self.args.rest())
     }
 
     /// Returns the bytes it keeps alive: text and attachments.
@@ -225,7 +227,7 @@ pub struct Decoder {
 #[derive(Debug)]
 struct Pending {
     head: Head,
-    array: Bytes,
+    json: Json,
     wanted: usize,
     frames: Vec<Bytes>,
     bytes: usize,
@@ -274,11 +276,11 @@ impl Decoder {
             return head.finish(json, Attachments::default()).map(Some);
         }
         // What an event must be is known before its attachments are awaited.
-        let array = json.ok_or(PacketError::NotArray)?;
-        head.check_array(&array)?;
+        let json = json.ok_or(PacketError::NotArray)?;
+        head.check_array(&json.text)?;
         let (wanted, bytes) = (head.attachments, text.len());
         self.pending =
-            Some(Box::new(Pending { head, array, wanted, frames: Vec::with_capacity(wanted), bytes }));
+            Some(Box::new(Pending { head, json, wanted, frames: Vec::with_capacity(wanted), bytes }));
         Ok(None)
     }
 
@@ -292,7 +294,7 @@ impl Decoder {
             return Ok(None);
         }
         let Some(done) = self.pending.take() else { return Ok(None) };
-        done.head.finish(Some(done.array), Attachments::from_frames(done.frames)).map(Some)
+        done.head.finish(Some(done.json), Attachments::from_frames(done.frames)).map(Some)
     }
 
     /// One byte over the limit is the type.
@@ -358,14 +360,15 @@ impl Head {
     }
 
     /// Checks the JSON and cuts it out, without raw line breaks; `None` when there is none.
-    fn json(&self, text: &Bytes) -> Result<Option<Bytes>, PacketError> {
+    fn json(&self, text: &Bytes) -> Result<Option<Json>, PacketError> {
         let at = self.json_at;
         if at == text.len() {
             return Ok(None);
         }
-        let rest = text.get(at..).unwrap_or_default();
-        let (start, end) = json::check_all(rest)?;
-        Ok(Some(without_line_breaks(text.slice(at + start..at + end))))
+        let checked = json::check_all(text.get(at..).unwrap_or_default())?;
+        let text = without_line_breaks(text.slice(at + checked.start..at + checked.end));
+        let shift = |n: usize| n.saturating_sub(checked.start);
+        Ok(Some(Json { text, parts: checked.parts.map(|(start, end)| (shift(start), shift(end))) }))
     }
 
     /// What a packet other than an error may carry: an array, of an event one that starts with its name.
@@ -377,24 +380,32 @@ impl Head {
         if named { Ok(()) } else { Err(PacketError::Name) }
     }
 
-    fn finish(self, json: Option<Bytes>, attachments: Attachments) -> Result<Packet, PacketError> {
+    fn finish(self, json: Option<Json>, attachments: Attachments) -> Result<Packet, PacketError> {
         if let Some(json) = json.as_ref().filter(|_| self.sort != Sort::Error) {
-            self.check_array(json)?;
+            self.check_array(&json.text)?;
         }
-        let value = json.map(|json| Value::checked(json, attachments));
+        let args = json.map(|Json { text, parts }| Args { array: Value::checked(text, attachments), parts });
         let namespace = self.namespace;
-        let args = |value: Option<Value>| value.map(Args::new).ok_or(PacketError::NotArray);
         Ok(match self.sort {
             Sort::Connect => Packet::Connect { namespace },
             Sort::Disconnect => Packet::Disconnect { namespace },
-            Sort::Event => Packet::Event(Event { namespace, ack_id: self.id, args: args(value)? }),
+            Sort::Event => {
+                Packet::Event(Event { namespace, ack_id: self.id, args: args.ok_or(PacketError::NotArray)? })
+            }
             Sort::Ack => {
                 let id = self.id.ok_or(PacketError::NoAckId)?;
-                Packet::Ack(Ack { namespace, id, args: args(value)? })
+                Packet::Ack(Ack { namespace, id, args: args.ok_or(PacketError::NotArray)? })
             }
-            Sort::Error => Packet::Error { namespace, value },
+            Sort::Error => Packet::Error { namespace, value: args.map(|args| args.array) },
         })
     }
+}
+
+/// The JSON of a packet, checked.
+#[derive(Debug)]
+struct Json {
+    text: Bytes,
+    parts: [(usize, usize); 2],
 }
 
 /// Reads digits at `at`: the number, `None` when there is no digit, and where they end. Over 64 bits: `Err`.

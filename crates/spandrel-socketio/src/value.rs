@@ -84,8 +84,13 @@ impl Value {
     /// [`JsonError`] when it is not exactly one JSON value, or nests deeper than [`Value::DEPTH_MAX`].
     pub fn parse(json: impl Into<Bytes>) -> Result<Self, JsonError> {
         let json = json.into();
-        let (start, end) = json::check_all(&json)?;
-        Ok(Self { json: without_line_breaks(json.slice(start..end)), attachments: Attachments::default() })
+        let checked = json::check_all(&json)?;
+        let json = if checked.start == 0 && checked.end == json.len() {
+            json
+        } else {
+            json.slice(checked.start..checked.end)
+        };
+        Ok(Self { json: without_line_breaks(json), attachments: Attachments::default() })
     }
 
     /// Makes a string value.

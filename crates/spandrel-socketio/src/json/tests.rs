@@ -126,11 +126,26 @@ fn skip_finds_the_end_of_each_sort_of_value() {
 }
 
 #[test]
+fn checking_tells_where_the_first_two_parts_are() {
+    for (text, want) in [
+        ("[ \"a\" ,{\"b\":[1,2]}, 3]", [(2, 5), (7, 18)]),
+        (" [1]", [(2, 3), (0, 0)]),
+        ("[[],1]", [(1, 3), (4, 5)]),
+        ("[]", [(0, 0), (0, 0)]),
+        ("\"a\"", [(0, 0), (0, 0)]),
+    ] {
+        assert_eq!(check_all(text.as_bytes()).unwrap().parts, want, "{text}");
+    }
+}
+
+#[test]
 fn names_are_compared_decoded() {
     assert!(raw_is(b"key", "key"));
     assert!(raw_is(br"\u006bey", "key"));
     assert!(raw_is(br"\ud83d\ude00", "😀"));
     assert!(!raw_is(br"ke", "key"));
+    assert!(!raw_is(br"a\b", "a\\b"), "an escape is not the text it looks like");
+    assert!(raw_is(br"a\\b", "a\\b"));
     assert!(!raw_is(br"k\u0065", "key"));
 }
 
@@ -238,8 +253,11 @@ proptest! {
     #[test]
     fn prop_skip_agrees_with_check(text in json_text(), after in prop::sample::select(vec!["", ",", " ]", "}"])) {
         let whole = format!("{text}{after}");
-        let (start, end) = check(whole.as_bytes(), 0).unwrap();
-        prop_assert_eq!(skip(whole.as_bytes(), start), end);
+        let checked = check(whole.as_bytes(), 0).unwrap();
+        prop_assert_eq!(skip(whole.as_bytes(), checked.start), checked.end);
+        for (start, end) in checked.parts.into_iter().filter(|part| part.1 > 0) {
+            prop_assert_eq!(skip(whole.as_bytes(), start), end);
+        }
     }
 
     /// A string that is written is read back, and never breaks a line.
@@ -263,12 +281,13 @@ proptest! {
 
     /// The scan of eight bytes at a time finds what a scan of single bytes finds.
     #[test]
-    fn prop_plain_len_agrees_with_model(
+    fn prop_plain_end_agrees_with_model(
         text in prop::collection::vec(prop_oneof![8 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\')], 0..64),
         clean in any::<bool>(),
     ) {
         let text: Vec<u8> = if clean { text.iter().map(|b| b | 0x80).collect() } else { text };
         let want = text.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(text.len());
-        prop_assert_eq!(plain_len(&text), want);
+        prop_assert_eq!(plain_end(&text, 0), want);
+        prop_assert_eq!(plain_end(&text, want.min(3)), want);
     }
 }
