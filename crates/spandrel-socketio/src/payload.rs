@@ -12,7 +12,7 @@ use base64::{
 use bytes::{Bytes, BytesMut};
 use spandrel_wire::Frame;
 
-use crate::{EngineError, Limits, json::write_number};
+use crate::{EngineError, Limits, PacketKind, json::write_number};
 
 /// How a polling body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -216,14 +216,13 @@ impl Reader<'_> {
         Ok(len)
     }
 
-    /// A frame has a type, and is no longer than a message with its type may be.
+    /// A frame has a type there is, and is no longer than a message with its type may be.
     fn checked(&self, frame: Frame) -> Result<Frame, EngineError> {
-        let max = self.limits.message_bytes_max;
-        match frame.len() {
-            0 => Err(EngineError::Empty),
-            len if len > max.saturating_add(1) => Err(EngineError::TooLong { len, max }),
-            _ => Ok(frame),
+        let (len, max) = (frame.len(), self.limits.message_bytes_max);
+        if len > max.saturating_add(1) {
+            return Err(EngineError::TooLong { len, max });
         }
+        PacketKind::of(&frame).map(|_| frame)
     }
 
     fn fault<T>(&self, expected: &'static str) -> Result<T, EngineError> {

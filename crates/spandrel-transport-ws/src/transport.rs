@@ -114,14 +114,34 @@ impl WsTransport {
         Ok(Box::new(Driver::with_leftover(stream, codec, peer, &self.limits, leftover)))
     }
 
+    /// Runs the client's handshake on a stream that is connected, and secured where it is to be, within the deadline. `to`
+    /// (`ws` or `wss`) says what to ask for; nothing is dialled.
+    ///
+    /// # Errors
+    ///
+    /// When the peer is too slow, says no, or is no WebSocket server.
+    pub async fn connect_stream<S: ByteStream + 'static>(
+        &self,
+        stream: S,
+        to: &Endpoint,
+    ) -> Result<Box<dyn Link>, DialError> {
+        let after_ms = self.limits.handshake_ms;
+        let opened = timeout(Duration::from_millis(after_ms), self.open(Box::new(stream), None, to)).await;
+        opened.map_err(|_| DialError::Timeout { after_ms })?
+    }
+
     fn mark(&self, peer: &mut Peer) {
         peer.scheme = self.scheme();
         peer.is_secure = self.security.is_on();
     }
 
-    /// Takes an endpoint of its scheme apart.
-    fn place<'e>(&self, endpoint: &'e Endpoint) -> Option<Place<'e>> {
-        Place::of(endpoint).filter(|place| place.is_secure == self.security.is_on())
+    /// Takes an endpoint of its scheme apart: host and port.
+    const fn place<'e>(&self, endpoint: &'e Endpoint) -> Option<(&'e str, u16)> {
+        match endpoint {
+            Endpoint::Ws { host, port, .. } if !self.security.is_on() => Some((host.as_str(), *port)),
+            Endpoint::Wss { host, port, .. } if self.security.is_on() => Some((host.as_str(), *port)),
+            _ => None,
+        }
     }
 
     async fn handshake(
@@ -167,42 +187,29 @@ impl WsTransport {
         let _ = farewell(stream, answer.as_bytes(), &self.limits).await;
     }
 
-    /// Runs the client's handshake on a stream that is connected already, within the deadline. For `wss` the caller has
-    /// run TLS, with whatever name and trust; the endpoint says what to ask for.
-    ///
-    /// # Errors
-    ///
-    /// As dialling, without what comes before the stream.
-    pub async fn connect_stream(
-        &self,
-        stream: BoxStream,
-        address: SocketAddr,
-        to: &Endpoint,
-    ) -> Result<Box<dyn Link>, DialError> {
-        let unsupported = || DialError::Unsupported { endpoint: to.to_string() };
-        let place = Place::of(to).ok_or_else(unsupported)?;
-        let after_ms = self.limits.handshake_ms;
-        let shaken = timeout(Duration::from_millis(after_ms), self.shake(stream, address, place)).await;
-        shaken.map_err(|_| DialError::Timeout { after_ms })?
-    }
-
     async fn dial_ws(&self, to: &Endpoint) -> Result<Box<dyn Link>, DialError> {
         let unsupported = || DialError::Unsupported { endpoint: to.to_string() };
-        let place = self.place(to).ok_or_else(unsupported)?;
-        let (stream, address) = self.security.dial(place.host, place.port, &self.limits).await?;
-        self.shake(stream, address, place).await
+        let (host, port) = self.place(to).ok_or_else(unsupported)?;
+        let (stream, address) = self.security.dial(host, port, &self.limits).await?;
+        self.open(stream, Some(address), to).await
     }
 
-    async fn shake(
+    /// Asks for an upgrade at `to` on a stream that is connected, and secured where it is to be.
+    async fn open(
         &self,
         mut stream: BoxStream,
-        address: SocketAddr,
-        Place { is_secure, host, port, path, query }: Place<'_>,
+        address: Option<SocketAddr>,
+        to: &Endpoint,
     ) -> Result<Box<dyn Link>, DialError> {
-        let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let (Endpoint::Ws { host, port, path, query } | Endpoint::Wss { host, port, path, query }) = to
+        else {
+            return Err(DialError::Unsupported { endpoint: to.to_string() });
+        };
+        let is_secure = matches!(to, Endpoint::Wss { .. });
+        let target = query.as_ref().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let default_port = if is_secure { 443 } else { 80 };
-        let authority = if port == default_port { bracketed } else { format!("{bracketed}:{port}") };
+        let authority = if *port == default_port { bracketed } else { format!("{bracketed}:{port}") };
         let dialled =
             handshake::Dialled::new(&authority, &target, &self.subprotocols, &self.headers).map_err(dial)?;
         stream.write_all(&dialled.request).await?;
@@ -214,11 +221,11 @@ impl WsTransport {
         };
         let response = handshake::parse_response(&head, &self.limits).map_err(dial)?;
         let mut peer = Peer::new(if is_secure { "wss" } else { "ws" });
-        peer.subprotocol = dialled.check(&response).map_err(dial)?;
         peer.is_secure = is_secure;
-        peer.address = Some(address);
+        peer.subprotocol = dialled.check(&response).map_err(dial)?;
+        peer.address = address;
         path.clone_into(&mut peer.path);
-        peer.query = query.map(str::to_owned);
+        peer.query.clone_from(query);
         peer.offered.clone_from(&self.subprotocols);
         handshake::keep_headers(response.headers(), &mut peer);
         let codec = WsCodec::new(Role::Client, &self.limits);
@@ -242,7 +249,7 @@ impl Transport for WsTransport {
     fn listen<'a>(&'a self, at: &'a Endpoint) -> BoxFuture<'a, Result<Box<dyn Listener>, ListenError>> {
         Box::pin(async move {
             let unsupported = || ListenError::Unsupported { endpoint: at.to_string() };
-            let Place { host, port, .. } = self.place(at).ok_or_else(unsupported)?;
+            let (host, port) = self.place(at).ok_or_else(unsupported)?;
             self.security.check_server()?;
             let admission = self.admission.clone().unwrap_or_else(|| Admission::new(&self.limits));
             let door = Door::bind(host, port, admission).await?;
@@ -255,26 +262,6 @@ impl Transport for WsTransport {
 impl fmt::Debug for WsTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WsTransport").field("subprotocols", &self.subprotocols).finish_non_exhaustive()
-    }
-}
-
-struct Place<'e> {
-    is_secure: bool,
-    host: &'e str,
-    port: u16,
-    path: &'e str,
-    query: Option<&'e str>,
-}
-
-impl<'e> Place<'e> {
-    /// Takes an endpoint of either scheme apart.
-    fn of(endpoint: &'e Endpoint) -> Option<Self> {
-        let (Endpoint::Ws { host, port, path, query } | Endpoint::Wss { host, port, path, query }) = endpoint
-        else {
-            return None;
-        };
-        let is_secure = matches!(endpoint, Endpoint::Wss { .. });
-        Some(Self { is_secure, host, port: *port, path, query: query.as_deref() })
     }
 }
 
