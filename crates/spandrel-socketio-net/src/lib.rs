@@ -6,7 +6,8 @@
 //! [`connect`] makes a client of another server, with the same packets: a [`ClientSocket`] to send, [`ClientEvents`] to
 //! receive.
 //!
-//! It never listens by itself, never connects again by itself, never looks into a message, knows no rooms, and never buffers without a bound.
+//! It never listens or reconnects by itself, never looks into a message, knows no rooms, and never buffers without a
+//! bound.
 //!
 //! ```
 //! use spandrel_socketio::{Value, encode_ack, encode_event};
@@ -72,7 +73,7 @@
 //!
 //! A WebSocket that is refused gets the same status with the message as plain text.
 //!
-//! Limits: [`Limits`] of the server, [`SessionConfig`](spandrel_socketio::server::SessionConfig) of a session,
+//! Limits: [`Limits`] of the server, [`SessionConfig`] of a session,
 //! [`ClientConfig`] of a client; all tested.
 
 mod answers;
