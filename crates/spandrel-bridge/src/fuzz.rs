@@ -13,15 +13,18 @@ use crate::{Config, ConnId, Input, Limits, LinkId, Role, Security};
 /// Steps of one run; more bytes say nothing more.
 const STEPS_MAX: usize = 2_000;
 
-/// Rooms to be in; the last two are over the small limit and over the default one.
-const ROOMS: [&str; 6] = ["a", "b", "방/😀", "", "a room with a long name", "long"];
+/// Rooms to be in, the first ones often: programs shall quarrel about them. The last two are over the small limit and over
+/// the default one.
+const ROOMS: [&str; 9] = ["a", "b", "a", "b", "a", "방/😀", "", "a room with a long name", "long"];
 
 /// Takes operations from `data` and compares everything a bridge does with a naive model of the routing tables: reports,
 /// packets and whom they reach, in order. Asserts besides: no output after the end, at most one question for the port at a
 /// time, a timer whenever one is needed and never one in the past, and that everything held stays within its bounds.
 pub fn fuzz_bridge_machine(data: &[u8]) {
     let mut bytes = Bytes { data };
-    let mut run = Run::new(bytes.next());
+    let flags = bytes.next();
+    let mut run = Run::new(flags);
+    run.begin(flags >> 2 & 3);
     for _ in 0..STEPS_MAX {
         if bytes.data.is_empty() {
             break;
@@ -80,6 +83,25 @@ impl Run {
         Self { rig: Rig::new(config), model, conns: 0, messages: 0, is_asked_to_listen: false }
     }
 
+    /// Random facts seldom lead far: begin as a host, a client or a successor.
+    fn begin(&mut self, how: u8) {
+        let open = || Input::Parent(FromParent::Open);
+        let link = LinkId(1);
+        let facts = match how {
+            0 => vec![],
+            1 => vec![open(), Input::Listening],
+            2 => vec![open(), Input::ListenFailed, Input::HostUp { link }],
+            _ => {
+                let own = Input::Parent(FromParent::AddRoomId("a".into()));
+                let joined = [open(), own, Input::ListenFailed, Input::HostUp { link }];
+                joined.into_iter().chain([Input::HostDown { link }, Input::Listening]).collect()
+            }
+        };
+        for fact in facts {
+            self.step(fact);
+        }
+    }
+
     fn step(&mut self, input: Input) {
         let before = self.rig.bridge.status();
         let want = self.model.step(self.rig.now, &input);
@@ -126,7 +148,7 @@ impl Run {
     }
 
     fn input(&mut self, bytes: &mut Bytes<'_>) -> Input {
-        match bytes.below(24) {
+        match bytes.below(28) {
             0 => Input::Parent(FromParent::Open),
             1 => Input::Parent(FromParent::AddRoomId(match bytes.room() {
                 empty if empty.is_empty() => "a".into(), // never comes empty
@@ -142,7 +164,7 @@ impl Run {
                 Input::Opened { conn: ConnId(self.conns), role, room }
             }
             12..=15 => Input::Event { conn: self.conn(bytes), event: event(&self.message(bytes)) },
-            16 => Input::Event { conn: self.conn(bytes), event: event(&claim(bytes)) },
+            16 | 24 | 25 => Input::Event { conn: self.conn(bytes), event: event(&claim(bytes)) },
             17 => {
                 let other = ["close", "error", "disconnect", "mode", "Message", "__proto__"];
                 let name = other.get(usize::from(bytes.next()) % other.len()).copied().unwrap_or_default();
@@ -151,7 +173,7 @@ impl Run {
             18 => Input::Closed { conn: self.conn(bytes) },
             19 => Input::HostEvent { link: self.link(bytes), event: event(&self.message(bytes)) },
             20 | 21 => {
-                let waits = [0, 1, 40, 300, 2_000, 5_000, 600_000];
+                let waits = [0, 1, 40, 300, 900, 2_000, 5_000, 600_000];
                 self.rig.advance(waits.get(usize::from(bytes.next()) % 8).copied().unwrap_or_default());
                 Input::Tick
             }
@@ -160,6 +182,8 @@ impl Run {
                 self.rig.advance(wake.since(self.rig.now));
                 Input::Tick
             }
+            26 => Input::Parent(FromParent::Send(self.value(bytes))),
+            27 => Input::Event { conn: self.conn(bytes), event: event(&self.message(bytes)) },
             _ => match bytes.next() {
                 0..4 => Input::Terminate,
                 4..8 => Input::ParentGone,

@@ -39,6 +39,6 @@ mod words;
 pub use bridge::{Bridge, Status};
 pub use config::{Config, Limits};
 pub use spandrel_bridge_protocol::{CloudMode, FromParent, RoomId, RunningMode, ToParent};
-pub use spandrel_socketio::{Encoded, Event, JsonError, Value};
+pub use spandrel_socketio::{Bytes, Encoded, Event, JsonError, Value};
 pub use spandrel_wire::Millis;
 pub use words::{Audience, ConnId, Input, LinkId, Note, Output, Role, Security};

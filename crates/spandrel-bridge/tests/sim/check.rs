@@ -46,6 +46,9 @@ pub(crate) struct Checks {
     /// Rooms of the sessions whose end each program must be told now.
     closes: HashMap<usize, Vec<Option<String>>>,
     pub(crate) heard: u64,
+    /// Everything heard, as far as it is of interest: by a browser of a program, and the other way.
+    pub(crate) heard_down: Option<Vec<(usize, usize, u64)>>,
+    pub(crate) heard_up: Option<Vec<(usize, usize, u64)>>,
 }
 
 impl Checks {
@@ -134,6 +137,9 @@ impl World {
         if n <= newest {
             self.fail(&format!("browser {browser} hears {said:?} after {newest}"));
         }
+        if let Some(heard) = &mut self.checks.heard_down {
+            heard.push((browser, index, n));
+        }
         self.checks.heard += 1;
     }
 
@@ -154,6 +160,9 @@ impl World {
         let newest = self.checks.up.insert((program, index), n).unwrap_or_default();
         if n <= newest {
             self.fail(&format!("program {program} hears {said:?} after {newest}"));
+        }
+        if let Some(heard) = &mut self.checks.heard_up {
+            heard.push((program, index, n));
         }
         self.checks.heard += 1;
     }

@@ -182,6 +182,53 @@ fn no_fault_misroutes_or_doubles_a_message_and_all_find_each_other_again() {
     assert!(heard > 100, "hardly anything was said: {heard}");
 }
 
+/// The host is killed while everybody speaks. What is said after the loss was noticed, by a program or by a browser, is
+/// heard, all of it: each waits for the other, whoever is back first.
+#[test]
+fn a_take_over_loses_nothing_that_is_said_after_the_loss() {
+    for seed in 0..40 {
+        let rooms: Vec<_> = (0..4).map(|n| Some(format!("R{n}"))).collect();
+        let mut world = World::new(seed, 4, &rooms);
+        world.is_talking = false;
+        for index in 0..4 {
+            world.start(index);
+            world.page(index, 100);
+            let soon = world.now + 1_000;
+            world.run_until(soon);
+        }
+        let Port::Of(host) = world.port else { world.fail("nobody has the port") };
+        world.kill(host);
+        world.checks.heard_down = Some(vec![]);
+        world.checks.heard_up = Some(vec![]);
+        let (killed, survivors): (u64, Vec<_>) = (world.now, (0..4).filter(|index| *index != host).collect());
+        let mut since: Vec<_> = [None; 4].into();
+        while world.now < killed + 4_000 {
+            let soon = world.now + 20;
+            world.run_until(soon);
+            for index in survivors.iter().copied() {
+                if world.now < killed + 2_500 {
+                    world.program_speaks(index);
+                }
+                // A page keeps a few words while it has no connection.
+                if world.now < killed + 300 && !world.browsers[index].is_connected {
+                    world.browser_speaks(index);
+                    since[index].get_or_insert(world.browsers[index].said);
+                }
+            }
+        }
+        for index in survivors {
+            // By 40 ms the end of the link had arrived everywhere.
+            let said: Vec<_> = (3..=world.programs[index].said).map(|n| (index, index, n)).collect();
+            let heard = world.checks.heard_down.iter().flatten().filter(|it| it.0 == index && it.2 >= 3);
+            assert!(said.iter().eq(heard), "seed {seed}: browser {index} missed a word of its program");
+            let first = since[index].expect("it lost its connection");
+            let said: Vec<_> = (first..=world.browsers[index].said).map(|n| (index, index, n)).collect();
+            let heard = world.checks.heard_up.iter().flatten().filter(|it| it.0 == index);
+            assert!(said.iter().eq(heard), "seed {seed}: program {index} missed a word of its browser");
+        }
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..5 {

@@ -13,6 +13,7 @@ use crate::{
 
 /// What a [`Session`] asks for or tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Output {
     /// Send a GET. Its answer may take as long as the session lasts.
     Get,
@@ -349,6 +350,12 @@ impl Session {
             self.pinged = self.pinged.or(Some(now));
             self.control.push_back(PacketKind::Ping.frame());
         }
+    }
+
+    /// Counts silence from now: the driver did not listen for a while.
+    pub fn excuse(&mut self, now: Millis) {
+        self.heard = now;
+        self.pinged = None;
     }
 
     /// Tells how many bytes that were taken from here are not written yet; they count as waiting.
