@@ -36,7 +36,7 @@ use crate::{
 const EVENTS: usize = 256;
 /// Rounds in a row without a wait after which other tasks get a turn: sessions share the thread.
 const ROUNDS: u32 = 4;
-/// What the ends of sessions may take to be written once the parent has been told everything.
+/// What the ends of sessions and of the channel may take once the parent has been told everything.
 const LAST_BYTES: Duration = Duration::from_millis(250);
 /// Sessions and rooms a snapshot names.
 const SHOWN_MAX: usize = 100;
@@ -456,7 +456,11 @@ impl Hub {
             if told.is_err() {
                 tracing::warn!("stopped without telling the parent everything: it does not read");
             }
-            let _ = timeout(LAST_BYTES, poll_fn(|cx| self.port.poll_ended(cx))).await;
+            let last = poll_fn(|cx| {
+                let (told, ended) = (self.parent.poll_close(cx), self.port.poll_ended(cx));
+                if told.is_ready() && ended.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+            });
+            let _ = timeout(LAST_BYTES, last).await;
         }
         exit
     }

@@ -75,7 +75,7 @@ impl Port {
             let server = self.server.clone();
             let mut closing: Closing = Box::pin(async move { server.close_all().await });
             // The first step tells every session.
-            let _ = closing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            self.is_closed = closing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
             self.closing = Some(closing);
         }
     }

@@ -72,6 +72,7 @@
 //! Limits: [`Limits`] of the server, [`SessionConfig`](spandrel_socketio::server::SessionConfig) of a session; all tested.
 
 mod answers;
+mod client;
 mod clock;
 mod config;
 mod events;
@@ -84,10 +85,14 @@ mod stalled;
 
 pub use answers::Body;
 pub use bytes::Bytes;
+pub use client::{AskError, ClientConfig, ClientEvent, ClientEvents, ClientSocket, ConnectError, connect};
 pub use config::{Limits, ServerConfig};
 pub use events::{Events, ServerEvent};
 pub use server::SocketServer;
 pub use socket::{Socket, SocketId};
+pub use spandrel_socketio::client::{
+    CloseReason as ClientCloseReason, SendError as ClientSendError, Transports,
+};
 pub use spandrel_socketio::server::{CloseReason, SendError, SessionConfig};
 
 /// Where clients look for the server.

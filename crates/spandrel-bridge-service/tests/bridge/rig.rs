@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use spandrel_bridge_service::{
     Config, Exit, Handle, Limits, Service, ServiceError,
     spandrel_transport::{
-        BoxStream, Connection, Endpoint, Frame, Limits as LinkLimits, dial_loopback_unverified,
+        BoxStream, Close, Connection, Endpoint, Frame, Limits as LinkLimits, dial_loopback_unverified,
     },
     spandrel_transport_ipc::Parent,
 };
@@ -166,10 +166,10 @@ impl Page {
         within(event, self.0.send(Frame::text(format!("42{event}")))).await.expect("works");
     }
 
-    /// Says goodbye and waits until it is heard.
+    /// Says goodbye.
     pub(crate) async fn leave(mut self) {
-        let _ = self.0.send(Frame::text("41")).await;
-        while self.frame().await.is_some() {}
+        self.0.send(Frame::text("41")).await.expect("works");
+        self.0.close(Close::normal()).await.expect("works");
     }
 
     /// Waits until the bridge closes it.

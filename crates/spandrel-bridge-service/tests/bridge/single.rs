@@ -101,7 +101,7 @@ async fn lines_that_are_none_are_skipped_and_one_that_is_too_long_is_lost_alone(
     program.say(r#"{"key":"send","value":"after"}"#).await;
     assert_eq!(
         page.message().await.len(),
-        100_000 - r#"{"key":"send","value":"}"#.len() + r#"{"data":}"#.len()
+        100_000 - r#"{"key":"send","value":}"#.len() + r#"{"data":}"#.len()
     );
     assert_eq!(page.message().await, r#"{"data":"after"}"#);
     let now = program.handle.snapshot().await.unwrap();
