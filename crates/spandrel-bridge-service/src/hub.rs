@@ -40,6 +40,11 @@ const ROUNDS: u32 = 4;
 const LAST_BYTES: Duration = Duration::from_millis(250);
 /// Sessions and rooms a snapshot names.
 const SHOWN_MAX: usize = 100;
+/// A program that is killed lets go of its connections a moment before its port. For so many milliseconds after the host
+/// was lost the port may still be its own.
+const HOST_DYING_MS: u64 = 60;
+/// How soon it is tried again.
+const LISTEN_AGAIN_MS: u64 = 5;
 
 /// The hub. See the module.
 pub(crate) struct Hub {
@@ -55,6 +60,9 @@ pub(crate) struct Hub {
     controls: Controls,
     counts: Counts,
     timer: Pin<Box<Sleep>>,
+    /// Until then a port that is not free may be that of the host that was lost.
+    patient_until: Millis,
+    listen_again: Option<Millis>,
     no_secret: Sparse,
     broken_lines: Sparse,
 }
@@ -128,6 +136,8 @@ impl Hub {
             gate,
             controls,
             counts,
+            patient_until: Millis::new(0),
+            listen_again: None,
             no_secret: Sparse::default(),
             broken_lines: Sparse::default(),
         }
@@ -208,7 +218,8 @@ impl Hub {
             Host::Open(_, link) => Some(link.wake_at()),
             _ => None,
         };
-        let Some(wake) = self.bridge.wake().into_iter().chain(of_host).min() else { return false };
+        let due = self.bridge.wake().into_iter().chain(of_host).chain(self.listen_again);
+        let Some(wake) = due.min() else { return false };
         if wake <= now {
             return true;
         }
@@ -242,6 +253,11 @@ impl Hub {
             }
         }
         is_over |= self.take_host_news(now, round);
+        if self.listen_again.is_some_and(|at| now >= at)
+            && let Some(fact) = self.listen(now)
+        {
+            is_over |= self.step(now, fact);
+        }
         for event in round.events.drain(..) {
             is_over |= self.take_event(now, event);
         }
@@ -275,6 +291,7 @@ impl Hub {
             (Host::Open(open, _), _, Some((link, why))) if *open == link => {
                 tracing::debug!(%why, "the host was lost");
                 self.host = Host::None;
+                self.patient_until = now.after(HOST_DYING_MS);
                 self.step(now, Input::HostDown { link })
             }
             _ => false,
@@ -323,7 +340,7 @@ impl Hub {
             while let Some(work) = self.bridge.poll() {
                 match work {
                     Output::Exit(_) => is_over = true,
-                    Output::Listen => next = Some(self.listen()),
+                    Output::Listen => next = self.listen(now),
                     work => self.work(now, work),
                 }
             }
@@ -350,6 +367,7 @@ impl Hub {
                 }
             }
             Output::StopListening => {
+                self.listen_again = None;
                 self.port.close();
                 self.seats.clear();
                 self.controls.listening.send_replace(None);
@@ -402,8 +420,9 @@ impl Hub {
         }
     }
 
-    /// Binds the port, at once.
-    fn listen(&mut self) -> Input {
+    /// Binds the port, at once. `None`: a host that was lost a moment ago may have it still, and it is tried again soon.
+    fn listen(&mut self, now: Millis) -> Option<Input> {
+        self.listen_again = None;
         match self.port.listen() {
             Ok(address) => {
                 if self.config.port == 0 {
@@ -412,11 +431,15 @@ impl Hub {
                     self.config.port = address.port();
                 }
                 self.controls.listening.send_replace(Some(address));
-                Input::Listening
+                Some(Input::Listening)
+            }
+            Err(_) if now < self.patient_until => {
+                self.listen_again = Some(now.after(LISTEN_AGAIN_MS));
+                None
             }
             Err(error) => {
                 tracing::debug!(%error, port = self.config.port, "cannot listen");
-                Input::ListenFailed
+                Some(Input::ListenFailed)
             }
         }
     }
