@@ -79,8 +79,8 @@ impl Target {
         for (name, value) in &self.headers {
             transport = transport.with_header(name.clone(), value.clone());
         }
-        let (stream, address) = self.stream().await?;
-        transport.connect_stream(stream, address, &endpoint).await
+        let (stream, _) = self.stream().await?;
+        transport.connect_stream(stream, &endpoint).await
     }
 
     fn full_query(&self, transport: &str, sid: Option<&str>) -> String {
