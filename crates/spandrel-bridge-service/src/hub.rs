@@ -28,6 +28,7 @@ use crate::{
     metrics::Counts,
     parent::{ParentGone, ParentPort, said},
     port::Port,
+    rest::Flow,
     snapshot::{self, Mode, Snapshot, shortened},
     sparse::Sparse,
 };
@@ -59,6 +60,7 @@ pub(crate) struct Hub {
     gate: Arc<Gate>,
     controls: Controls,
     counts: Counts,
+    flow: Flow,
     timer: Pin<Box<Sleep>>,
     /// Until then a port that is not free may be that of the host that was lost.
     patient_until: Millis,
@@ -125,6 +127,7 @@ impl Hub {
     ) -> Self {
         Self {
             timer: Box::pin(sleep_until(Instant::now())),
+            flow: Flow::new(clock.now(), config.rest.clone()),
             clock,
             config,
             bridge,
@@ -240,19 +243,21 @@ impl Hub {
     fn take(&mut self, round: &mut Round) -> Option<Exit> {
         let now = self.clock.now();
         let mut is_over = false;
-        while let Some(line) = round.lines.pop() {
-            self.counts.from_parent.inc();
-            if let Some(said) = said(&line, now, &mut self.broken_lines) {
-                is_over |= self.step(now, Input::Parent(said));
-            }
-        }
+        self.flow.received(now, round.lines.len(), round.events.len());
         for event in round.host.drain(..) {
             // Given up a moment ago, its last words are nobody's.
             if let Host::Open(link, _) = self.host {
                 is_over |= self.step(now, Input::HostEvent { link, event });
             }
         }
+        // Before what the parent says: a host that is lost gets none of it, it is held for the next.
         is_over |= self.take_host_news(now, round);
+        while let Some(line) = round.lines.pop() {
+            self.counts.from_parent.inc();
+            if let Some(said) = said(&line, now, &mut self.broken_lines) {
+                is_over |= self.step(now, Input::Parent(said));
+            }
+        }
         if self.listen_again.is_some_and(|at| now >= at)
             && let Some(fact) = self.listen(now)
         {
@@ -400,10 +405,12 @@ impl Hub {
             }
         }
         self.counts.to_browsers.add(sent);
+        self.flow.sent(usize::try_from(sent).unwrap_or(usize::MAX));
     }
 
     fn report(&mut self, now: Millis, message: &ToParent) {
         self.counts.to_parent.inc();
+        self.flow.reported();
         self.parent.report(now, message);
     }
 
