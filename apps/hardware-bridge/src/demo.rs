@@ -135,7 +135,10 @@ impl Bridge {
             }
         }
         command.args(["--stdio", "--status", "127.0.0.1:0"]).env("SPANDREL_HW_PORT", port.to_string());
-        command.env("SPANDREL_HW_LOG", "info").env("SPANDREL_HW_ORIGINS", "default").env("SPANDREL_HW_TLS_DIR", "no certificates in a demo");
+        command
+            .env("SPANDREL_HW_LOG", "info")
+            .env("SPANDREL_HW_ORIGINS", "default")
+            .env("SPANDREL_HW_TLS_DIR", "no certificates in a demo");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(DemoError::Spawn)?;
         let (input, output, log) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
