@@ -48,6 +48,7 @@ mod parent;
 mod port;
 mod query;
 mod reports;
+mod rest;
 mod service;
 mod snapshot;
 mod sparse;
@@ -58,6 +59,7 @@ pub use config::{Config, DEFAULT_PORT};
 pub use error::{Exit, ServiceError};
 pub use handle::Handle;
 pub use limits::Limits;
+pub use rest::Rest;
 pub use service::{Service, run};
 pub use snapshot::{Channel, Connections, Messages, Mode, Program, Refused, Room, Session, Snapshot};
 

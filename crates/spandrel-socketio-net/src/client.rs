@@ -139,6 +139,52 @@ pub enum ConnectError {
 ///
 /// Cancel safe: dropping the future leaves the server if it was reached.
 ///
+/// ```
+/// use spandrel_socketio::Value;
+/// use spandrel_socketio_net::{ClientConfig, ClientEvent, Transports, connect};
+/// # use spandrel_socketio::encode_event;
+/// # use spandrel_socketio_net::{Bytes, ServerConfig, ServerEvent, SocketServer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (server, mut happened) = SocketServer::new(ServerConfig::default());
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let port = listener.local_addr()?.port();
+/// # tokio::spawn(async move {
+/// #     while let Ok((stream, address)) = listener.accept().await {
+/// #         let server = server.clone();
+/// #         tokio::spawn(async move {
+/// #             let other = |_: &_| http::Response::new(Bytes::new());
+/// #             server.serve_connection(Box::new(stream), address, other).await;
+/// #         });
+/// #     }
+/// # });
+/// # tokio::spawn(async move {
+/// #     let (mut batch, mut socket) = (Vec::new(), None);
+/// #     while happened.recv_many(&mut batch, 8).await > 0 {
+/// #         for event in batch.drain(..) {
+/// #             match event {
+/// #                 ServerEvent::Opened(opened) => socket = Some(opened),
+/// #                 ServerEvent::Received { event, .. } => {
+/// #                     let arg = event.arg(0).unwrap_or(Value::NULL);
+/// #                     let _ = socket.as_ref().map(|s| s.send(&encode_event("echo", &[&arg], None)));
+/// #                 }
+/// #                 _ => {}
+/// #             }
+/// #         }
+/// #     }
+/// # });
+/// let config = ClientConfig::new("127.0.0.1", port, Transports::WebSocket).with_query("room", "a b");
+/// let (socket, mut events) = connect(config).await?;
+/// socket.emit("echo", &[&Value::from_text("hello")])?;
+/// let Some(ClientEvent::Received(event)) = events.recv().await else { panic!("an event") };
+/// assert!(event.is_named("echo") && event.arg(0) == Some(Value::from_text("hello")));
+/// socket.disconnect();
+/// assert!(matches!(events.recv().await, Some(ClientEvent::Closed(_))));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// [`ConnectError`]; to try again is for the caller.

@@ -17,6 +17,7 @@ use spandrel_socketio::{
     Form, Frame,
     server::{Carrier, CloseReason},
 };
+use spandrel_transport_ws::HandshakeError;
 use tokio::time::timeout;
 
 use crate::{
@@ -58,7 +59,7 @@ impl SocketServer {
             return Next::Answer(answers::preflight(request.headers(), query.has("sid")));
         }
         if answers::wants_websocket(request.headers()) {
-            return Next::Answer(self.upgrade(request, query, address).unwrap_or_else(|refused| refused));
+            return Next::Answer(self.upgrade(request, query, address).unwrap_or_else(Refused::answer));
         }
         self.poll(&request, query, address).unwrap_or_else(|code| Next::Answer(code.json()))
     }
@@ -123,13 +124,12 @@ impl SocketServer {
         mut request: Request<()>,
         query: Query,
         address: SocketAddr,
-    ) -> Result<Response<Body>, Response<Body>> {
-        let session = self.check(&query).map_err(Code::plain)?;
+    ) -> Result<Response<Body>, Refused> {
+        let session = self.check(&query)?;
         if query.get("transport") != Some("websocket") {
-            return Err(Code::BadRequest.plain());
+            return Err(Code::BadRequest.into());
         }
-        let upgrade = spandrel_transport_ws::upgrade(&request, Some(address), |_| None)
-            .map_err(|error| answers::no_handshake(&error))?;
+        let upgrade = spandrel_transport_ws::upgrade(&request, Some(address), |_| None)?;
         let mut peer = upgrade.peer;
         peer.headers = Vec::new(); // nobody reads them, and each connection would keep them
         peer.query = None;
@@ -137,12 +137,12 @@ impl SocketServer {
         match session {
             Some(shared) => {
                 let tried = shared.step(|machine, now| machine.try_socket(now));
-                tried.map_err(|refusal| Code::from(refusal).plain())?;
+                tried.map_err(Code::from)?;
                 shared.give(upgrading(hyper::upgrade::on(&mut request)));
             }
             None => {
-                check_handshake(&query).map_err(Code::plain)?;
-                let shared = self.0.open(Carrier::WebSocket, query, address).map_err(Code::plain)?;
+                check_handshake(&query)?;
+                let shared = self.0.open(Carrier::WebSocket, query, address)?;
                 shared.give(upgrading(hyper::upgrade::on(&mut request)));
                 start(&self.0, &shared);
             }
@@ -178,6 +178,33 @@ impl SocketServer {
             Ok(()) => answers::ok(),
             Err(refusal) => Code::from(refusal).json(),
         }
+    }
+}
+
+/// Why a WebSocket is not taken.
+enum Refused {
+    Code(Code),
+    Handshake(HandshakeError),
+}
+
+impl Refused {
+    fn answer(self) -> Response<Body> {
+        match self {
+            Self::Code(code) => code.plain(),
+            Self::Handshake(error) => answers::no_handshake(&error),
+        }
+    }
+}
+
+impl From<Code> for Refused {
+    fn from(code: Code) -> Self {
+        Self::Code(code)
+    }
+}
+
+impl From<HandshakeError> for Refused {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(error)
     }
 }
 

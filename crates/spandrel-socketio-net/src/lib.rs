@@ -3,7 +3,11 @@
 //! The rules are in `spandrel-socketio`; here are the sockets, tasks and queues. [`SocketServer`] takes connections or
 //! HTTP requests and tells what happens through [`Events`]; a [`Socket`] sends to one client and never waits.
 //!
-//! It never listens by itself, never looks into a message, knows no rooms, and never buffers without a bound.
+//! [`connect`] makes a client of another server, with the same packets: a [`ClientSocket`] to send, [`ClientEvents`] to
+//! receive.
+//!
+//! It never listens or reconnects by itself, never looks into a message, knows no rooms, and never buffers without a
+//! bound.
 //!
 //! ```
 //! use spandrel_socketio::{Value, encode_ack, encode_event};
@@ -69,7 +73,8 @@
 //!
 //! A WebSocket that is refused gets the same status with the message as plain text.
 //!
-//! Limits: [`Limits`] of the server, [`SessionConfig`](spandrel_socketio::server::SessionConfig) of a session; all tested.
+//! Limits: [`Limits`] of the server, [`SessionConfig`] of a session,
+//! [`ClientConfig`] of a client; all tested.
 
 mod answers;
 mod client;

@@ -148,7 +148,7 @@ impl SocketServer {
 
     /// Closes all sessions: held GETs are answered, WebSockets say goodbye; clients that do not answer within
     /// [`close_ms`](crate::Limits::close_ms) are dropped. Returns when every [`Closed`](crate::ServerEvent::Closed) is in
-    /// the queue. From now on new sessions get 503, and connections end after the answer under way.
+    /// the queue. From now on new sessions get 503, and connections end after the answer under way, new ones at once.
     ///
     /// Cancelled, the sessions close all the same, without the bound.
     pub async fn close_all(&self) {

@@ -41,8 +41,6 @@ pub(crate) struct Task {
     armed: Millis,
     /// The application has no room: nothing is read.
     is_blocked: bool,
-    /// Writing found the WebSocket gone.
-    is_lost: bool,
     is_over: bool,
 }
 
@@ -110,16 +108,12 @@ impl Task {
             timer: None,
             armed: Millis::MAX,
             is_blocked: false,
-            is_lost: false,
             is_over: false,
         }
     }
 
     /// Reads what the WebSocket has.
     fn read(&mut self, cx: &mut Context<'_>) -> Seen {
-        if mem::take(&mut self.is_lost) {
-            return self.lose(CloseReason::Gone);
-        }
         match &mut self.socket {
             Socket::Upgrading(upgrading) => match Pin::new(&mut upgrading.on).poll(cx) {
                 Poll::Pending => Seen::Nothing,
@@ -157,7 +151,8 @@ impl Task {
         Seen::Gone(why)
     }
 
-    /// Tells the machine what came and takes what it has to say. `true` when the WebSocket changed by that.
+    /// Tells the machine what came and takes what it has to say. `true` when there is more to do
+    /// with the WebSocket by that.
     fn step(&mut self, cx: &mut Context<'_>, seen: Seen) -> bool {
         let now = self.inner.clock.now();
         let shared = Arc::clone(&self.shared);
@@ -182,8 +177,8 @@ impl Task {
             core.machine.tick(now);
         }
         core.collect(&shared);
-        self.is_blocked = core.poll_deliver(&shared, cx).is_pending();
-        let mut has_changed = false;
+        let was_blocked = mem::replace(&mut self.is_blocked, core.poll_deliver(&shared, cx).is_pending());
+        let mut has_changed = was_blocked && !self.is_blocked; // what lies unread wakes nobody
         if let Some(upgrading) = core.upgrading.take() {
             self.socket = Socket::Upgrading(Box::new(upgrading));
             has_changed = true;
@@ -251,10 +246,8 @@ impl Task {
                 }
                 is_done || (has_room && self.has_more)
             }
-            _ => {
-                self.is_lost = is_gone;
-                is_gone || (has_room && self.has_more)
-            }
+            // Why a WebSocket is gone is for the reading to tell: it may be saying goodbye.
+            _ => has_room && self.has_more && !is_gone,
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) struct HttpConnection {
 
 impl HttpConnection {
     async fn open(target: &Target) -> Result<Self, Failure> {
-        let (stream, _) = target.stream().await.map_err(Failure::Dial)?;
+        let stream = target.stream().await.map_err(Failure::Dial)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Gone)?;
         let carrier = tokio::spawn(async move {
             let _ = connection.await; // whoever asks hears of the failure

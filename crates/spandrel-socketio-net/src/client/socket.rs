@@ -288,6 +288,11 @@ impl Core {
         self.events.len() >= self.events_max || self.bytes >= self.bytes_max
     }
 
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.events.len()
+    }
+
     /// Returns whom to wake when there is something to take.
     pub(super) fn reader_to_wake(&mut self) -> Option<Waker> {
         if self.events.is_empty() && !self.is_ended { None } else { self.reader.take() }

@@ -1,6 +1,6 @@
 //! Where a client connects to: streams, and what requests name.
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::fmt::Write as _;
 
 use http::HeaderMap;
 use spandrel_transport::{BoxStream, DialError, Endpoint, Limits, Link, TlsClient};
@@ -59,12 +59,11 @@ impl Target {
     }
 
     /// Connects, and runs TLS if it is wanted.
-    pub(crate) async fn stream(&self) -> Result<(BoxStream, SocketAddr), DialError> {
+    pub(crate) async fn stream(&self) -> Result<BoxStream, DialError> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         let _ = stream.set_nodelay(true);
-        let address = stream.peer_addr()?;
-        let Some(tls) = &self.tls else { return Ok((Box::new(stream), address)) };
-        Ok((tls.connect(stream, &self.tls_name).await?, address))
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        Ok(tls.connect(stream, &self.tls_name).await?)
     }
 
     /// Opens a WebSocket.
@@ -79,8 +78,7 @@ impl Target {
         for (name, value) in &self.headers {
             transport = transport.with_header(name.clone(), value.clone());
         }
-        let (stream, _) = self.stream().await?;
-        transport.connect_stream(stream, &endpoint).await
+        transport.connect_stream(self.stream().await?, &endpoint).await
     }
 
     fn full_query(&self, transport: &str, sid: Option<&str>) -> String {

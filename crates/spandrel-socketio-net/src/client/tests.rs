@@ -142,6 +142,54 @@ async fn a_burst_arrives_in_order_however_slowly_it_is_taken() {
 }
 
 #[tokio::test]
+async fn over_the_bounds_nothing_more_is_read() {
+    // What one read brings may go over: 256 frames or 64 KiB of them, and what one answer of polling holds.
+    for (name, size, count, events_max, events_bytes_max, want) in
+        [("events", 1, 2_000, 4, usize::MAX, 4 + 256), ("bytes", 10_000, 100, usize::MAX, 1_000, 1 + 7)]
+    {
+        let mut server = Server::start(calm()).await;
+        let mut config = server.config(Transports::WebSocket);
+        (config.events_max, config.events_bytes_max) = (events_max, events_bytes_max);
+        let (socket, mut events) = connect(config).await.unwrap();
+        let there = server.opened().await;
+        let packet = encode_event("down", &[&Value::from_text(&"x".repeat(size))], None);
+        for _ in 0..count {
+            there.send(&packet).unwrap();
+        }
+        // The last one is known to be written once the server holds nothing; reading on would take it all.
+        while there.queued_bytes() > 0 && !socket.0.lock().is_blocked {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        let waiting = socket.0.lock().waiting();
+        assert!((1..=want).contains(&waiting), "{name}: {waiting} wait");
+        for _ in 0..count {
+            assert!(matches!(next(&mut events).await, Some(ClientEvent::Received(_))), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_goodbye_is_not_waited_for_longer_than_it_may_take() {
+    let relay = Relay::to_pinged(0, 60_000).await;
+    let mut config = ClientConfig::new("127.0.0.1", relay.port, Transports::WebSocket);
+    config.close_ms = 50;
+    let (socket, mut events) = connect(config).await.unwrap();
+    relay.stop_reading();
+    socket.emit("up", &[&Value::from_text(&"x".repeat(20 << 20))]).unwrap();
+    socket.disconnect();
+    assert_eq!(closed(&mut events).await, CloseReason::Left);
+    let ended = async {
+        while socket.0.lock().task.is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("the task still waits for a peer that does not read");
+}
+
+#[tokio::test]
 async fn a_lost_connection_is_told_at_once() {
     for transports in ALL {
         let mut server = Server::start(calm()).await;

@@ -1,12 +1,13 @@
 //! A server that tells what happened, and a relay that can be cut.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use spandrel_socketio::{Ack, Event, client::Transports};
 use spandrel_transport::{BoxStream, TlsServer};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinSet,
     time::timeout,
 };
@@ -109,6 +110,7 @@ async fn serve(server: SocketServer, stream: TcpStream, address: SocketAddr, tls
 pub(super) struct Relay {
     pub(super) port: u16,
     passing: JoinSet<()>,
+    stops: Arc<Notify>,
 }
 
 impl Relay {
@@ -125,7 +127,7 @@ impl Relay {
                 });
             }
         });
-        Self { port: own, passing }
+        Self { port: own, passing, stops: Arc::default() }
     }
 
     /// Grants a WebSocket, opens a session whose client is to ping each 20 ms, answers that many pings, says `pinged`, and
@@ -134,6 +136,8 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = listener.local_addr().unwrap().port();
         let mut passing = JoinSet::new();
+        let stops = Arc::new(Notify::new());
+        let stop = Arc::clone(&stops);
         passing.spawn(async move {
             use spandrel_transport::{Connection, Frame};
             let (stream, address) = listener.accept().await.unwrap();
@@ -150,9 +154,19 @@ impl Relay {
             if pings > 0 {
                 link.send(Frame::text("42[\"pinged\"]")).await.unwrap();
             }
-            while let Ok(Some(_)) = link.recv().await {}
+            loop {
+                tokio::select! {
+                    frame = link.recv() => if !matches!(frame, Ok(Some(_))) { return },
+                    () = stop.notified() => std::future::pending().await,
+                }
+            }
         });
-        Self { port: own, passing }
+        Self { port: own, passing, stops }
+    }
+
+    /// Keeps its connections and reads nothing from them any more.
+    pub(super) fn stop_reading(&self) {
+        self.stops.notify_one();
     }
 
     /// Ends every connection, and takes no more.
