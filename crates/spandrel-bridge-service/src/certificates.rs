@@ -19,7 +19,7 @@ pub fn load_certificates(dir: &Path) -> Result<Option<TlsServer>, TlsError> {
     let all = CERTIFICATE_FILES.iter().chain([&KEY_FILE]);
     // Other failures than absence are reported by the reading.
     let is_missing = |name: &&str| path(name).metadata().is_err_and(|e| is_absence(&e));
-    if all.clone().any(|name| is_missing(name)) {
+    if all.clone().any(is_missing) {
         return Ok(None);
     }
     let certificates: Vec<PathBuf> = CERTIFICATE_FILES.iter().map(|name| path(name)).collect();
