@@ -93,6 +93,11 @@ impl Program {
         within("the end", &mut self.running).await.expect("works").expect("works")
     }
 
+    /// Whoever runs the bridge gives it up.
+    pub(crate) fn abort(&self) {
+        self.running.abort();
+    }
+
     /// The parent goes.
     pub(crate) async fn leave(self) -> Exit {
         drop((self.lines, self.writer));
