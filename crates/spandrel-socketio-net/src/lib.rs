@@ -3,7 +3,11 @@
 //! The rules are in `spandrel-socketio`; here are the sockets, tasks and queues. [`SocketServer`] takes connections or
 //! HTTP requests and tells what happens through [`Events`]; a [`Socket`] sends to one client and never waits.
 //!
-//! It never listens by itself, never looks into a message, knows no rooms, and never buffers without a bound.
+//! [`connect`] makes a client of another server, with the same packets: a [`ClientSocket`] to send, [`ClientEvents`] to
+//! receive.
+//!
+//! It never listens or reconnects by itself, never looks into a message, knows no rooms, and never buffers without a
+//! bound.
 //!
 //! ```
 //! use spandrel_socketio::{Value, encode_ack, encode_event};
@@ -69,9 +73,11 @@
 //!
 //! A WebSocket that is refused gets the same status with the message as plain text.
 //!
-//! Limits: [`Limits`] of the server, [`SessionConfig`](spandrel_socketio::server::SessionConfig) of a session; all tested.
+//! Limits: [`Limits`] of the server, [`SessionConfig`] of a session,
+//! [`ClientConfig`] of a client; all tested.
 
 mod answers;
+mod client;
 mod clock;
 mod config;
 mod events;
@@ -84,10 +90,14 @@ mod stalled;
 
 pub use answers::Body;
 pub use bytes::Bytes;
+pub use client::{AskError, ClientConfig, ClientEvent, ClientEvents, ClientSocket, ConnectError, connect};
 pub use config::{Limits, ServerConfig};
 pub use events::{Events, ServerEvent};
 pub use server::SocketServer;
 pub use socket::{Socket, SocketId};
+pub use spandrel_socketio::client::{
+    CloseReason as ClientCloseReason, SendError as ClientSendError, Transports,
+};
 pub use spandrel_socketio::server::{CloseReason, SendError, SessionConfig};
 
 /// Where clients look for the server.

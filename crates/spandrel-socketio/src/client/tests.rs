@@ -140,6 +140,16 @@ fn a_client_pings_and_any_packet_is_life() {
 }
 
 #[test]
+fn over_polling_pings_go_out_by_post() {
+    let mut session = polling(Transports::Polling);
+    session.tick(at(1000));
+    session.send(&event(1)).unwrap();
+    assert_eq!(session.next_post(), Some((Form::Text, body(&["2", "42[\"n\",1]"]))));
+    session.answer(at(1001), body(&["3"]), Form::Text);
+    assert_eq!((outputs(&mut session), session.wake()), (vec![Output::Get], Some(at(2000))));
+}
+
+#[test]
 fn silence_is_the_end() {
     let mut session = over_socket();
     let mut told = Vec::new();
