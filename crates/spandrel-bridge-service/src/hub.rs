@@ -14,7 +14,7 @@ use std::{
 use spandrel_bridge::{Audience, Bridge, ConnId, Input, LinkId, Note, Output, Role, Security};
 use spandrel_bridge_protocol::{CloudMode, RoomId, RunningMode, Secret, ToParent, decrypt, encrypt};
 use spandrel_socketio::{Encoded, Event};
-use spandrel_socketio_net::{Events, ServerEvent, Socket};
+use spandrel_socketio_net::{Carrier, Events, ServerEvent, Socket};
 use spandrel_transport::Batch;
 use spandrel_wire::Millis;
 use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
@@ -22,7 +22,7 @@ use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
 use crate::{
     Config, Exit,
     clock::Clock,
-    gate::Gate,
+    gate::{Gate, is_child_server},
     handle::Controls,
     host_link::{HostLink, HostLinkError},
     metrics::Counts,
@@ -307,7 +307,7 @@ impl Hub {
         match event {
             ServerEvent::Opened(socket) => {
                 let conn = ConnId(socket.id().0);
-                let is_client = socket.query("childServer") == Some("true");
+                let is_client = is_child_server(socket.query("childServer"));
                 let role = if is_client { Role::Client } else { Role::Browser };
                 let room = socket.query("roomId").map(RoomId::from);
                 self.counts.opened(role);
@@ -567,7 +567,10 @@ impl Seat {
                 .as_ref()
                 .filter(|_| self.role == Role::Browser)
                 .map(|room| shortened(room.as_str())),
-            transport: "websocket",
+            transport: match self.socket.carrier() {
+                Carrier::WebSocket => "websocket",
+                Carrier::Polling => "polling",
+            },
             age_ms: now.since(self.since),
             messages_in: self.messages_in,
             bytes_in: self.bytes_in,

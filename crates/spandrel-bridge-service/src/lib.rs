@@ -46,13 +46,15 @@ mod limits;
 mod metrics;
 mod parent;
 mod port;
-mod query;
 mod reports;
 mod rest;
 mod service;
 mod snapshot;
 mod sparse;
 mod status;
+
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use certificates::{CERTIFICATE_FILES, KEY_FILE, load_certificates};
 pub use config::{Config, DEFAULT_PORT};

@@ -93,6 +93,11 @@ impl Program {
         within("the end", &mut self.running).await.expect("works").expect("works")
     }
 
+    /// Whoever runs the bridge gives it up.
+    pub(crate) fn abort(&self) {
+        self.running.abort();
+    }
+
     /// The parent goes.
     pub(crate) async fn leave(self) -> Exit {
         drop((self.lines, self.writer));
@@ -118,8 +123,9 @@ pub(crate) struct Page(pub(crate) Connection);
 
 impl Page {
     pub(crate) async fn open(to: SocketAddr, query: &str) -> Self {
-        let stream = Box::new(within("connecting", TcpStream::connect(to)).await.expect("works"));
-        Self::over(stream, to, query).await.unwrap_or_else(|e| panic!("no session: {e}"))
+        let stream = within("connecting", TcpStream::connect(to)).await.expect("works");
+        stream.set_nodelay(true).expect("works");
+        Self::over(Box::new(stream), to, query).await.unwrap_or_else(|e| panic!("no session: {e}"))
     }
 
     pub(crate) async fn in_room(to: SocketAddr, room: &str) -> Self {

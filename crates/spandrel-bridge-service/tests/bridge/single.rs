@@ -183,3 +183,24 @@ async fn other_paths_are_answered_as_ever_and_foreigners_are_refused() {
         ]
     );
 }
+
+/// A program that gives its bridge up, or a runtime that ends, leaves nothing open, and no panic.
+#[test]
+fn a_bridge_that_is_dropped_closes_everything() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let to = runtime.block_on(async {
+        let mut program = Program::host(config()).await;
+        let to = program.address().await;
+        let mut page = Page::in_room(to, "r").await;
+        program.hears([CONNECTION, SINGLE]).await;
+        program.abort();
+        page.is_closed().await;
+        drop(tokio::net::TcpListener::bind(to).await.expect("the port is free"));
+        let left = Program::host(Config::default().with_port(to.port())).await;
+        let _page = Page::in_room(to, "r").await;
+        std::mem::forget(left); // its task is the runtime's to end
+        to
+    });
+    drop(runtime);
+    drop(std::net::TcpListener::bind(to).expect("the port is free"));
+}
