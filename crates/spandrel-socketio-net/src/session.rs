@@ -321,3 +321,15 @@ impl Drop for Task {
         self.inner.remove(shared);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two thousand idle sessions are two thousand of these, beside their WebSocket.
+    #[test]
+    fn a_session_is_small() {
+        let (task, shared) = (size_of::<Task>(), size_of::<Shared>());
+        assert!(task <= 320 && shared <= 640, "the task takes {task} bytes, what it shares {shared}");
+    }
+}
