@@ -167,6 +167,18 @@ for (const signal of ['SIGKILL', 'SIGTERM']) {
   });
 }
 
+await check('who takes over never takes itself for a client of the one that died', async () => {
+  // What a program that is killed lets go of first, its links or its port, is a matter of microseconds.
+  for (let i = 0; i < 15; i += 1) {
+    const [host, one] = await cloud('host', 'one');
+    const from = one.mark;
+    await host.kill();
+    await one.hears('cloudModeChanged', 0, { from });
+    same(one.story(from), ['runningModeChanged 2', 'cloudModeChanged 0'], `the story of round ${i}`);
+    await one.kill();
+  }
+});
+
 await check('of three programs one takes over, and every room finds its program again', async () => {
   const [host, ...rest] = await cloud('host', 'a', 'b', 'c');
   const rooms = ['a', 'b', 'c'];

@@ -223,14 +223,14 @@ async function pages(bridge) {
           if (by.length > 1) await new Promise((resolve) => { if (socket.io.engine.transport.name === 'websocket') resolve(); else socket.io.engine.on('upgrade', resolve); });
           const ask = (value) => new Promise((resolve) => { socket.emit('message', value, resolve); });
           const answers = [await ask({ data: '한글 😀', key: 'k' }), await ask({ bytes: new Uint8Array([0, 127, 255]).buffer, big: 'x'.repeat(300_000) })];
-          // The program answers everything it hears with the same.
+          // The program answers everything it hears with the same, names in order of the alphabet.
           while (heard.length < 2) await new Promise((resolve) => { setTimeout(resolve, 5); });
           const transport = socket.io.engine.transport.name;
           socket.close();
           return { answers, heard: heard.map(({ data }) => (data.big ? { ...data, big: data.big.length } : data)), transport };
         }, [bridge, transports]);
         same(got.answers, ['k', true], 'acknowledged');
-        same(got.heard, [{ data: '한글 😀', key: 'k' }, { big: 300_000, bytes: { type: 'Buffer', data: [0, 127, 255] } }], 'heard');
+        same(got.heard, [{ data: '한글 😀', key: 'k' }, { big: 300_000, bytes: { data: [0, 127, 255], type: 'Buffer' } }], 'heard');
         same(got.transport, way === 'polling' ? 'polling' : 'websocket', 'transport');
         same(page.errors, [], 'console');
         await page.context().close();

@@ -135,8 +135,14 @@ impl Bridge {
             }
         }
         command.args(["--stdio", "--status", "127.0.0.1:0"]).env("SPANDREL_HW_PORT", port.to_string());
-        command.env("SPANDREL_HW_LOG", "info").env("SPANDREL_HW_ORIGINS", "default").env("SPANDREL_HW_TLS_DIR", "no certificates in a demo");
+        command
+            .env("SPANDREL_HW_LOG", "info")
+            .env("SPANDREL_HW_ORIGINS", "default")
+            .env("SPANDREL_HW_TLS_DIR", "no certificates in a demo");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // Ctrl-C is for this process: the bridge ends when its input does.
+        #[cfg(unix)]
+        command.process_group(0);
         let mut child = command.spawn().map_err(DemoError::Spawn)?;
         let (input, output, log) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(input), Some(output), Some(log)) = (input, output, log) else {

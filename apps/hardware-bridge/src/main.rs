@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use spandrel_bridge_service::Rest;
 
 use config::{Flags, Settings};
 
@@ -67,21 +68,27 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // One thread: the work is small, and threads that wake each other cost more than they give.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let rest = Rest::default();
+    let resting = rest.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || resting.rest())
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start: {error}")),
     };
     let ended = match cli.command {
         Some(Command::Doctor(flags)) => runtime.block_on(doctor::run(&flags, &surroundings(&folder()))),
         Some(Command::Demo(args)) => runtime.block_on(demo::run(args)),
-        None => bridge(&runtime, &cli),
+        None => bridge(&runtime, &cli, rest),
     };
     // A thread that still waits for a name or a line has nothing more to say.
     runtime.shutdown_background();
     ended
 }
 
-fn bridge(runtime: &tokio::runtime::Runtime, cli: &Cli) -> ExitCode {
+fn bridge(runtime: &tokio::runtime::Runtime, cli: &Cli, rest: Rest) -> ExitCode {
     let settings = match Settings::read(&cli.flags, &folder(), &variable) {
         Ok(settings) => settings,
         Err(error) => return fail(2, &error),
@@ -90,7 +97,7 @@ fn bridge(runtime: &tokio::runtime::Runtime, cli: &Cli) -> ExitCode {
     #[cfg(unix)]
     system::raise_descriptor_limit();
     let channel = if cli.stdio { run::Channel::Stdio } else { run::Channel::Node };
-    match runtime.block_on(run::run(settings, channel)) {
+    match runtime.block_on(run::run(settings, channel, rest)) {
         Ok(code) => code,
         Err(run::Stop { code, error }) => fail(code, &error),
     }

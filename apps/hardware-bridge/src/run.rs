@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use spandrel_bridge_protocol::Rules;
-use spandrel_bridge_service::{Config, load_certificates};
+use spandrel_bridge_service::{Config, Rest, load_certificates};
 use spandrel_transport::TlsServer;
 use spandrel_transport_ipc::{IpcError, Parent};
 use tokio::sync::oneshot;
@@ -29,7 +29,7 @@ fn stop(code: u8) -> impl Fn(String) -> Stop {
 }
 
 /// Runs until the parent leaves or a signal comes.
-pub(crate) async fn run(settings: Settings, channel: Channel) -> Result<ExitCode, Stop> {
+pub(crate) async fn run(settings: Settings, channel: Channel, rest: Rest) -> Result<ExitCode, Stop> {
     // Heard from the first moment on.
     let mut signals = Signals::new().map_err(|e| stop(1)(format!("signals: {e}")))?;
     let tls = load_certificates(&settings.tls_dir.value).map_err(|e| stop(2)(e.to_string()))?;
@@ -37,6 +37,7 @@ pub(crate) async fn run(settings: Settings, channel: Channel) -> Result<ExitCode
     config.tls.clone_from(&tls);
     config.secret = settings.secret.value;
     config.status = settings.status.value;
+    config.rest = Some(rest);
     let parent = parent(channel, &config).map_err(|e| stop(2)(explained(&e)))?;
     let (end, asked) = oneshot::channel::<()>();
     let running = spandrel_bridge_service::run(config, parent, async {

@@ -62,15 +62,9 @@ function event(name, message) {
 
 // ---- what the page asks for ----
 
-let roundTrip;
-async function order(change) {
-  const started = performance.now();
-  try {
-    await socket?.ask('message', { data: JSON.stringify(change), mode: 0, type: 'utf8' });
-    roundTrip = performance.now() - started;
-  } catch {
-    // The connection's state is on the page already.
-  }
+function order(change) {
+  // When it is lost, the connection's state is on the page already.
+  socket.ask('message', { data: JSON.stringify(change), mode: 0, type: 'utf8' }).catch(() => {});
 }
 
 at('led').addEventListener('click', () => order({ led: at('led').getAttribute('aria-checked') !== 'true' }));
@@ -110,11 +104,20 @@ function become(state) {
   if (state !== 'open') put(at('connection-note'), '');
 }
 
+/** Milliseconds from the last pings to their pongs. */
+let trips = [];
+let pinged;
+function time(way, text) {
+  if (way === 'out' && text === '2') pinged = performance.now();
+  if (way === 'in' && text === '3') trips = [performance.now() - pinged, ...trips].slice(0, 5);
+}
+
 let noted = 0;
 function note(tabs) {
   if (performance.now() - noted < 500) return;
   noted = performance.now();
-  const parts = [roundTrip === undefined ? '' : `${roundTrip.toFixed(1)} ms round trip`, tabs > 1 ? `${tabs} tabs` : ''];
+  const median = trips.toSorted((a, b) => a - b)[trips.length >> 1];
+  const parts = [median === undefined ? '' : `${median.toFixed(1)} ms round trip`, tabs > 1 ? `${tabs} tabs` : ''];
   put(at('connection-note'), parts.filter(Boolean).join(' · '));
 }
 
@@ -130,6 +133,7 @@ let isStale = false;
 const kindOf = (way, text) => (/^[23]$/.test(text) ? `${way}${text}` : text.includes('"light"') ? 'values' : '');
 
 function wire(way, text) {
+  time(way, text);
   counts[way] += 1;
   const kind = kindOf(way, text);
   const known = kind && frames.find((frame) => frame.kind === kind);

@@ -16,10 +16,9 @@ pub const KEY_FILE: &str = "hardware.key";
 /// When all four are there and cannot be used; the error names the file.
 pub fn load_certificates(dir: &Path) -> Result<Option<TlsServer>, TlsError> {
     let path = |name: &str| dir.join(name);
-    let all = CERTIFICATE_FILES.iter().chain([&KEY_FILE]);
     // Other failures than absence are reported by the reading.
-    let is_missing = |name: &&str| path(name).metadata().is_err_and(|e| is_absence(&e));
-    if all.clone().any(|name| is_missing(name)) {
+    let is_missing = |name: &&str| path(name).metadata().is_err_and(|error| is_absence(&error));
+    if CERTIFICATE_FILES.iter().chain([&KEY_FILE]).any(is_missing) {
         return Ok(None);
     }
     let certificates: Vec<PathBuf> = CERTIFICATE_FILES.iter().map(|name| path(name)).collect();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use spandrel_bridge_protocol::{Rules, Secret};
 use spandrel_transport::TlsServer;
 
-use crate::Limits;
+use crate::{Limits, Rest};
 
 /// The port pages look for a bridge at.
 pub const DEFAULT_PORT: u16 = 23518;
@@ -19,6 +19,7 @@ pub const DEFAULT_PORT: u16 = 23518;
 /// | `secret` | none: `encrypt` and `decrypt` are not answered |
 /// | `rules` | the default origin list, no token |
 /// | `status` | none: no status page |
+/// | `rest` | none: every message wakes the thread |
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
@@ -32,6 +33,8 @@ pub struct Config {
     pub rules: Rules,
     /// Where the status page is served. Whoever can reach it sees what the bridge does, if nothing that is said.
     pub status: Option<SocketAddr>,
+    /// Lets the thread rest while a fast stream runs. The runtime has to know it too.
+    pub rest: Option<Rest>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -44,6 +47,7 @@ impl Default for Config {
             secret: None,
             rules: Rules::default(),
             status: None,
+            rest: None,
             limits: Limits::default(),
         }
     }
@@ -81,6 +85,13 @@ impl Config {
     #[must_use]
     pub const fn with_status(mut self, address: SocketAddr) -> Self {
         self.status = Some(address);
+        self
+    }
+
+    /// Lets the thread rest while a fast stream runs.
+    #[must_use]
+    pub fn with_rest(mut self, rest: Rest) -> Self {
+        self.rest = Some(rest);
         self
     }
 

@@ -7,9 +7,10 @@ use std::{
 
 use http::{HeaderName, header, request::Parts};
 use spandrel_bridge_protocol::{Admitted, Facts, Header, Refusal, Rules};
+use spandrel_socketio_net::Query;
 use spandrel_wire::Millis;
 
-use crate::{clock::Clock, query::Query, snapshot::Refused, sparse::Sparse};
+use crate::{clock::Clock, snapshot::Refused, sparse::Sparse};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -36,20 +37,19 @@ impl Gate {
 
     /// Judges one request; a refusal is logged, at most one a second.
     pub(crate) fn judge(&self, parts: &Parts) -> Result<Admitted, Refusal> {
-        let query = Query::of(parts.uri.query().unwrap_or_default());
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
         let values = |name: HeaderName| Header::of(parts.headers.get_all(name).iter().map(|v| v.as_bytes()));
         // RFC 9112 section 3.2.2: a target with authority replaces `Host`.
         let host = match parts.uri.authority() {
             Some(authority) => Header::One(authority.as_str().as_bytes()),
             None => values(header::HOST),
         };
-        let token = query.get("token");
         let facts = Facts {
             host,
             origin: values(header::ORIGIN),
             sec_fetch_site: values(SEC_FETCH_SITE),
-            is_child_server: query.is_child_server(),
-            token: token.as_deref(),
+            is_child_server: is_child_server(query.get("childServer")),
+            token: query.get("token"),
         };
         self.rules.judge(&facts).inspect_err(|refusal| self.remember(refusal))
     }
@@ -89,6 +89,11 @@ impl Gate {
     fn lock(&self) -> MutexGuard<'_, Refusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Does the sender say that it is a hardware program? The gate and the hub ask this of the same reading of the query.
+pub(crate) fn is_child_server(value: Option<&str>) -> bool {
+    value == Some("true")
 }
 
 /// What came, and the setting that would admit it.

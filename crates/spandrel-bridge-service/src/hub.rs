@@ -14,7 +14,7 @@ use std::{
 use spandrel_bridge::{Audience, Bridge, ConnId, Input, LinkId, Note, Output, Role, Security};
 use spandrel_bridge_protocol::{CloudMode, RoomId, RunningMode, Secret, ToParent, decrypt, encrypt};
 use spandrel_socketio::{Encoded, Event};
-use spandrel_socketio_net::{Events, ServerEvent, Socket};
+use spandrel_socketio_net::{Carrier, Events, ServerEvent, Socket};
 use spandrel_transport::Batch;
 use spandrel_wire::Millis;
 use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
@@ -22,12 +22,13 @@ use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
 use crate::{
     Config, Exit,
     clock::Clock,
-    gate::Gate,
+    gate::{Gate, is_child_server},
     handle::Controls,
     host_link::{HostLink, HostLinkError},
     metrics::Counts,
     parent::{ParentGone, ParentPort, said},
     port::Port,
+    rest::Flow,
     snapshot::{self, Mode, Snapshot, shortened},
     sparse::Sparse,
 };
@@ -36,10 +37,15 @@ use crate::{
 const EVENTS: usize = 256;
 /// Rounds in a row without a wait after which other tasks get a turn: sessions share the thread.
 const ROUNDS: u32 = 4;
-/// What the ends of sessions may take to be written once the parent has been told everything.
+/// What the ends of sessions and of the channel may take once the parent has been told everything.
 const LAST_BYTES: Duration = Duration::from_millis(250);
 /// Sessions and rooms a snapshot names.
 const SHOWN_MAX: usize = 100;
+/// A program that is killed lets go of its connections a moment before its port. For so many milliseconds after the host
+/// was lost the port may still be its own.
+const HOST_DYING_MS: u64 = 60;
+/// How soon it is tried again.
+const LISTEN_AGAIN_MS: u64 = 5;
 
 /// The hub. See the module.
 pub(crate) struct Hub {
@@ -54,7 +60,11 @@ pub(crate) struct Hub {
     gate: Arc<Gate>,
     controls: Controls,
     counts: Counts,
+    flow: Flow,
     timer: Pin<Box<Sleep>>,
+    /// Until then a port that is not free may be that of the host that was lost.
+    patient_until: Millis,
+    listen_again: Option<Millis>,
     no_secret: Sparse,
     broken_lines: Sparse,
 }
@@ -117,6 +127,7 @@ impl Hub {
     ) -> Self {
         Self {
             timer: Box::pin(sleep_until(Instant::now())),
+            flow: Flow::new(clock.now(), config.rest.clone()),
             clock,
             config,
             bridge,
@@ -128,6 +139,8 @@ impl Hub {
             gate,
             controls,
             counts,
+            patient_until: Millis::new(0),
+            listen_again: None,
             no_secret: Sparse::default(),
             broken_lines: Sparse::default(),
         }
@@ -208,7 +221,8 @@ impl Hub {
             Host::Open(_, link) => Some(link.wake_at()),
             _ => None,
         };
-        let Some(wake) = self.bridge.wake().into_iter().chain(of_host).min() else { return false };
+        let due = self.bridge.wake().into_iter().chain(of_host).chain(self.listen_again);
+        let Some(wake) = due.min() else { return false };
         if wake <= now {
             return true;
         }
@@ -229,19 +243,26 @@ impl Hub {
     fn take(&mut self, round: &mut Round) -> Option<Exit> {
         let now = self.clock.now();
         let mut is_over = false;
-        while let Some(line) = round.lines.pop() {
-            self.counts.from_parent.inc();
-            if let Some(said) = said(&line, now, &mut self.broken_lines) {
-                is_over |= self.step(now, Input::Parent(said));
-            }
-        }
+        self.flow.received(now, round.lines.len(), round.events.len());
         for event in round.host.drain(..) {
             // Given up a moment ago, its last words are nobody's.
             if let Host::Open(link, _) = self.host {
                 is_over |= self.step(now, Input::HostEvent { link, event });
             }
         }
+        // Before what the parent says: a host that is lost gets none of it, it is held for the next.
         is_over |= self.take_host_news(now, round);
+        while let Some(line) = round.lines.pop() {
+            self.counts.from_parent.inc();
+            if let Some(said) = said(&line, now, &mut self.broken_lines) {
+                is_over |= self.step(now, Input::Parent(said));
+            }
+        }
+        if self.listen_again.is_some_and(|at| now >= at)
+            && let Some(fact) = self.listen(now)
+        {
+            is_over |= self.step(now, fact);
+        }
         for event in round.events.drain(..) {
             is_over |= self.take_event(now, event);
         }
@@ -275,6 +296,7 @@ impl Hub {
             (Host::Open(open, _), _, Some((link, why))) if *open == link => {
                 tracing::debug!(%why, "the host was lost");
                 self.host = Host::None;
+                self.patient_until = now.after(HOST_DYING_MS);
                 self.step(now, Input::HostDown { link })
             }
             _ => false,
@@ -285,7 +307,7 @@ impl Hub {
         match event {
             ServerEvent::Opened(socket) => {
                 let conn = ConnId(socket.id().0);
-                let is_client = socket.query("childServer") == Some("true");
+                let is_client = is_child_server(socket.query("childServer"));
                 let role = if is_client { Role::Client } else { Role::Browser };
                 let room = socket.query("roomId").map(RoomId::from);
                 self.counts.opened(role);
@@ -323,7 +345,7 @@ impl Hub {
             while let Some(work) = self.bridge.poll() {
                 match work {
                     Output::Exit(_) => is_over = true,
-                    Output::Listen => next = Some(self.listen()),
+                    Output::Listen => next = self.listen(now),
                     work => self.work(now, work),
                 }
             }
@@ -350,6 +372,7 @@ impl Hub {
                 }
             }
             Output::StopListening => {
+                self.listen_again = None;
                 self.port.close();
                 self.seats.clear();
                 self.controls.listening.send_replace(None);
@@ -382,10 +405,12 @@ impl Hub {
             }
         }
         self.counts.to_browsers.add(sent);
+        self.flow.sent(usize::try_from(sent).unwrap_or(usize::MAX));
     }
 
     fn report(&mut self, now: Millis, message: &ToParent) {
         self.counts.to_parent.inc();
+        self.flow.reported();
         self.parent.report(now, message);
     }
 
@@ -402,8 +427,9 @@ impl Hub {
         }
     }
 
-    /// Binds the port, at once.
-    fn listen(&mut self) -> Input {
+    /// Binds the port, at once. `None`: a host that was lost a moment ago may have it still, and it is tried again soon.
+    fn listen(&mut self, now: Millis) -> Option<Input> {
+        self.listen_again = None;
         match self.port.listen() {
             Ok(address) => {
                 if self.config.port == 0 {
@@ -412,11 +438,15 @@ impl Hub {
                     self.config.port = address.port();
                 }
                 self.controls.listening.send_replace(Some(address));
-                Input::Listening
+                Some(Input::Listening)
+            }
+            Err(_) if now < self.patient_until => {
+                self.listen_again = Some(now.after(LISTEN_AGAIN_MS));
+                None
             }
             Err(error) => {
                 tracing::debug!(%error, port = self.config.port, "cannot listen");
-                Input::ListenFailed
+                Some(Input::ListenFailed)
             }
         }
     }
@@ -456,7 +486,11 @@ impl Hub {
             if told.is_err() {
                 tracing::warn!("stopped without telling the parent everything: it does not read");
             }
-            let _ = timeout(LAST_BYTES, poll_fn(|cx| self.port.poll_ended(cx))).await;
+            let last = poll_fn(|cx| {
+                let (told, ended) = (self.parent.poll_close(cx), self.port.poll_ended(cx));
+                if told.is_ready() && ended.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+            });
+            let _ = timeout(LAST_BYTES, last).await;
         }
         exit
     }
@@ -533,7 +567,10 @@ impl Seat {
                 .as_ref()
                 .filter(|_| self.role == Role::Browser)
                 .map(|room| shortened(room.as_str())),
-            transport: "websocket",
+            transport: match self.socket.carrier() {
+                Carrier::WebSocket => "websocket",
+                Carrier::Polling => "polling",
+            },
             age_ms: now.since(self.since),
             messages_in: self.messages_in,
             bytes_in: self.bytes_in,

@@ -46,18 +46,22 @@ mod limits;
 mod metrics;
 mod parent;
 mod port;
-mod query;
 mod reports;
+mod rest;
 mod service;
 mod snapshot;
 mod sparse;
 mod status;
+
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use certificates::{CERTIFICATE_FILES, KEY_FILE, load_certificates};
 pub use config::{Config, DEFAULT_PORT};
 pub use error::{Exit, ServiceError};
 pub use handle::Handle;
 pub use limits::Limits;
+pub use rest::Rest;
 pub use service::{Service, run};
 pub use snapshot::{Channel, Connections, Messages, Mode, Program, Refused, Room, Session, Snapshot};
 

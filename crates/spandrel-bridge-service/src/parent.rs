@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use spandrel_bridge_protocol::ToParent;
-use spandrel_transport::{Batch, Frame, Link, LinkError};
+use spandrel_transport::{Batch, Close, Frame, Link, LinkError};
 use spandrel_wire::Millis;
 
 use crate::{
@@ -122,6 +122,11 @@ impl ParentPort {
             self.is_unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Says goodbye, as far as the channel knows one: a parent in the same process sees its end.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.poll_close(cx, &Close::normal()).map(|_| ())
     }
 
     fn count_too_long(&mut self, now: Millis) {

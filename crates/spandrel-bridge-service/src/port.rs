@@ -4,7 +4,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub(crate) struct Port {
     door: Option<Door>,
     connections: JoinSet<()>,
     closing: Option<Closing>,
-    is_closed: bool,
+    is_ended: bool,
 }
 
 type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -50,7 +50,7 @@ impl Port {
             door: None,
             connections: JoinSet::new(),
             closing: None,
-            is_closed: false,
+            is_ended: false,
         }
     }
 
@@ -71,13 +71,7 @@ impl Port {
     /// Frees the port and ends every session, for good. What is on its way to them is still written.
     pub(crate) fn close(&mut self) {
         self.door = None;
-        if self.closing.is_none() {
-            let server = self.server.clone();
-            let mut closing: Closing = Box::pin(async move { server.close_all().await });
-            // The first step tells every session.
-            let _ = closing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            self.closing = Some(closing);
-        }
+        self.server.start_closing();
     }
 
     pub(crate) fn address(&self) -> Option<SocketAddr> {
@@ -96,13 +90,16 @@ impl Port {
         cx.waker().wake_by_ref();
     }
 
-    /// Ready when no session and no connection is left.
+    /// Ready when no session and no connection is left. For after [`close`](Self::close).
     pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(closing) = &mut self.closing
-            && !self.is_closed
-        {
+        if !self.is_ended {
+            let server = &self.server;
+            let closing = self.closing.get_or_insert_with(|| {
+                let server = server.clone();
+                Box::pin(async move { server.close_all().await })
+            });
             ready!(closing.as_mut().poll(cx));
-            self.is_closed = true;
+            self.is_ended = true;
         }
         loop {
             match self.connections.poll_join_next(cx) {

@@ -1,4 +1,5 @@
-//! Two programs on one machine, without a network: the second joins the first, a page of each speaks, then the host goes.
+//! Two programs on one machine, without a network: the second joins the first, a page of each speaks, then
+//! the host goes.
 #![expect(clippy::print_stdout, reason = "an example shows its result")]
 
 use spandrel_bridge::{

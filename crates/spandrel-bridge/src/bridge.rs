@@ -21,9 +21,10 @@ const NOTE_PAUSE_MS: u64 = 1_000;
 
 /// The bridge of one program.
 ///
-/// **Driving rule:** give it a fact with [`step`](Self::step), do what [`poll`](Self::poll) gives until it gives nothing, in
-/// order, then set one timer to [`wake`](Self::wake); when it fires, step with [`Input::Tick`]. Ticking early or twice does no
-/// harm. `now` must not go backwards; if it does, waits get longer, nothing else.
+/// **Driving rule:** give it a fact with [`step`](Self::step), do what [`poll`](Self::poll) gives until it
+/// gives nothing, in order, then set one timer to [`wake`](Self::wake); when it fires, step with
+/// [`Input::Tick`]. Ticking early or twice does no harm. `now` must not go backwards; if it does, waits get
+/// longer, nothing else.
 #[derive(Debug)]
 pub struct Bridge {
     config: Config,
@@ -50,7 +51,8 @@ enum State {
     Electing {
         /// There was a host before.
         was_client: bool,
-        /// Wait so long before the next host is called, in milliseconds: links were lost soon after they came.
+        /// Wait so long before the next host is called, in milliseconds: links were lost soon after they
+        /// came.
         pause_ms: u64,
     },
     /// The port is ours.
@@ -280,7 +282,8 @@ impl Bridge {
         }
     }
 
-    /// Ends everything. To a parent that is still there every session is reported, and the last client's going.
+    /// Ends everything. To a parent that is still there every session is reported, and the last client's
+    /// going.
     fn end(&mut self, why: Ended) {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Client(Link::Dialing { link, .. } | Link::Up { link, .. }) => {

@@ -25,28 +25,28 @@ impl Config {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Sessions at once. Default 2,048: more pages than a machine can show. A room lives by those in it, so there are
-    /// never more rooms than sessions.
+    /// Sessions at once. Default 2,048: more pages than a machine can show. A room lives by those in it, so
+    /// there are never more rooms than sessions.
     pub connections_max: usize,
     /// Bytes of a room's name. Default 1,024; real ones have 10.
     pub room_bytes_max: usize,
-    /// Messages held at once, for each of three: the own messages, those of browsers for the clients of their rooms, those
-    /// of clients for the browsers of their rooms. Default 1,024.
+    /// Messages held at once, for each of three: the own messages, those of browsers for the clients of their
+    /// rooms, those of clients for the browsers of their rooms. Default 1,024.
     pub held_messages_max: usize,
     /// Bytes of them, for each of the three. Default 1 MiB.
     pub held_bytes_max: usize,
     /// Milliseconds a message is held. Default 5,000.
     pub held_ms: u64,
-    /// Milliseconds after a take-over in which the rules of several programs hold, whether or not one has come. Default
-    /// 5,000: by then every program and browser of the old host is back.
+    /// Milliseconds after a take-over in which the rules of several programs hold, whether or not one has
+    /// come. Default 5,000: by then every program and browser of the old host is back.
     pub guard_ms: u64,
-    /// Milliseconds an attempt to reach the host may take. Default 2,500: with both kinds of security, the wait below and
-    /// its jitter, a port that becomes free is noticed within 10 s.
+    /// Milliseconds an attempt to reach the host may take. Default 2,500: with both kinds of security, the
+    /// wait below and its jitter, a port that becomes free is noticed within 10 s.
     pub dial_ms: u64,
     /// Milliseconds a link must have lived for its loss to be no flapping. Default 1,000.
     pub settled_ms: u64,
-    /// Milliseconds to wait after the second failure in a row; doubled for each further one. Default 50. After the first
-    /// there is no wait.
+    /// Milliseconds to wait after the second failure in a row; doubled for each further one. Default 50.
+    /// After the first there is no wait.
     pub wait_ms: u64,
     /// Longest such wait before its jitter of half either way, in milliseconds. Default 3,000.
     pub wait_max_ms: u64,

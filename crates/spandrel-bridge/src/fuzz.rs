@@ -13,12 +13,14 @@ use crate::{Config, ConnId, Input, Limits, LinkId, Role, Security};
 /// Steps of one run; more bytes say nothing more.
 const STEPS_MAX: usize = 2_000;
 
-/// Rooms to be in; the last two are over the small limit and over the default one.
-const ROOMS: [&str; 6] = ["a", "b", "방/😀", "", "a room with a long name", "long"];
+/// Rooms to be in, the first ones often: programs shall quarrel about them. The last two are over the small
+/// limit and over the default one.
+const ROOMS: [&str; 9] = ["a", "b", "a", "b", "a", "방/😀", "", "a room with a long name", "long"];
 
-/// Takes operations from `data` and compares everything a bridge does with a naive model of the routing tables: reports,
-/// packets and whom they reach, in order. Asserts besides: no output after the end, at most one question for the port at a
-/// time, a timer whenever one is needed and never one in the past, and that everything held stays within its bounds.
+/// Takes operations from `data` and compares everything a bridge does with a naive model of the routing
+/// tables: reports, packets and whom they reach, in order. Asserts besides: no output after the end, at most
+/// one question for the port at a time, a timer whenever one is needed and never one in the past, and that
+/// everything held stays within its bounds.
 pub fn fuzz_bridge_machine(data: &[u8]) {
     let mut bytes = Bytes { data };
     let flags = bytes.next();

@@ -1,9 +1,9 @@
 //! A hardware bridge as a pure machine: rooms, host and client mode, take-over, holding and routing.
 //!
-//! A program that talks to a board starts a bridge; pages connect to it. Several programs of one machine share one port:
-//! the first has it and is the *host*, the others are *clients* of the host, and a room pairs each page with its program.
-//! Facts go in, work comes out. Never opens a socket, reads a clock or draws a random number: a driver does, in any
-//! runtime.
+//! A program that talks to a board starts a bridge; pages connect to it. Several programs of one machine
+//! share one port: the first has it and is the *host*, the others are *clients* of the host, and a room pairs
+//! each page with its program. Facts go in, work comes out. Never opens a socket, reads a clock or draws a
+//! random number: a driver does, in any runtime.
 //!
 //! ```
 //! use spandrel_bridge::{Bridge, Config, ConnId, FromParent, Input, Millis, Output, Role, Security, Value};
@@ -24,7 +24,30 @@
 //! # Ok::<(), spandrel_bridge::JsonError>(())
 //! ```
 //!
-//! What goes over the wire: `ARCHITECTURE.md`, hardware bridge. Limits: [`Limits`], all tested.
+//! Every rule of who hears whom is a row of a test in `src/bridge/tests`, and random operations are held to a
+//! naive model of the tables. In `tests/sim` several bridges share one simulated machine and are killed,
+//! frozen and cut off.
+//!
+//! # Specified where
+//!
+//! What goes over the wire: `ARCHITECTURE.md`, hardware bridge. Decided here, where nothing is said:
+//!
+//! - A browser's empty room name is no room. A client's `roomId` in its query has no meaning, only what it
+//!   claims.
+//! - A client whose room another claimed still speaks to that room's browsers, but hears them no more, and
+//!   does not get the room back when the other leaves.
+//! - A room that is both a client's and the host's own is the client's.
+//! - Messages that wait are for the room of that moment: they go to the first room a program gets, never to a
+//!   second one. A first host, which took over from nobody, and a new host without a room keep none.
+//! - For [`Limits::guard_ms`] after a take-over a host also keeps what browsers say to rooms whose client is
+//!   not back, and what clients say to rooms whose browsers are not back, each within the bounds of its own
+//!   messages. An acknowledgement is given at once all the same.
+//! - The port is asked for at once when a link ends, and once at once when neither kind of security reaches a
+//!   host; after that with waits that double. Links that end within [`Limits::settled_ms`] make the next call
+//!   wait, not the next try for the port.
+//! - A message over [`Limits::held_bytes_max`] is not held: it alone would cost all the others.
+//!
+//! Limits: [`Limits`], all tested.
 
 mod bridge;
 mod config;

@@ -5,11 +5,13 @@ use std::fmt;
 use spandrel_bridge_protocol::{FromParent, RoomId, ToParent};
 use spandrel_socketio::{Encoded, Event};
 
-/// Names a connection for as long as the process lives. The driver counts up: reports of one moment go in this order.
+/// Names a connection for as long as the process lives. The driver counts up: reports of one moment go in
+/// this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
-/// Names one attempt to reach the host, and the link that comes of it. Facts about an older one change nothing.
+/// Names one attempt to reach the host, and the link that comes of it. Facts about an older one change
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
@@ -119,7 +121,8 @@ pub enum Output {
     Send(Audience, Encoded),
     /// End a session. Nothing more about it is heard.
     Close(ConnId),
-    /// Reach for the host; answer with [`Input::HostUp`] or [`Input::HostRefused`], later [`Input::HostDown`].
+    /// Reach for the host; answer with [`Input::HostUp`] or [`Input::HostRefused`], later
+    /// [`Input::HostDown`].
     Dial(LinkId, Security),
     /// Send to the host.
     SendHost(LinkId, Encoded),
@@ -127,7 +130,8 @@ pub enum Output {
     HangUp(LinkId),
     /// Something for the log.
     Note(Note),
-    /// Give the parent what was reported to it, a second at most, and end the process with this code. Nothing follows.
+    /// Give the parent what was reported to it, a second at most, and end the process with this code. Nothing
+    /// follows.
     Exit(u8),
 }
 

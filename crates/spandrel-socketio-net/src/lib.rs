@@ -93,12 +93,13 @@ pub use bytes::Bytes;
 pub use client::{AskError, ClientConfig, ClientEvent, ClientEvents, ClientSocket, ConnectError, connect};
 pub use config::{Limits, ServerConfig};
 pub use events::{Events, ServerEvent};
+pub use query::Query;
 pub use server::SocketServer;
 pub use socket::{Socket, SocketId};
 pub use spandrel_socketio::client::{
     CloseReason as ClientCloseReason, SendError as ClientSendError, Transports,
 };
-pub use spandrel_socketio::server::{CloseReason, SendError, SessionConfig};
+pub use spandrel_socketio::server::{Carrier, CloseReason, SendError, SessionConfig};
 
 /// Where clients look for the server.
 const PATH: &str = "/socket.io/";

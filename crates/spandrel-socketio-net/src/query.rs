@@ -5,18 +5,24 @@ const OWN: [&str; 6] = ["EIO", "transport", "sid", "t", "b64", "j"];
 
 /// Names and values of a query. `+` is a blank, and what is no UTF-8 becomes U+FFFD, as Node reads it. Of a name given
 /// twice the first counts.
+///
+/// A gate that judges a query reads it with this, so that what it judged is what [`Socket::query`](crate::Socket::query)
+/// gives later.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Query(Vec<(Box<str>, Box<str>)>);
+pub struct Query(Vec<(Box<str>, Box<str>)>);
 
 impl Query {
-    pub(crate) fn parse(query: &str) -> Self {
+    /// Reads a query, the part after the question mark.
+    #[must_use]
+    pub fn parse(query: &str) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         Self(pairs.map(|(name, value)| (decoded(name), decoded(value))).collect())
     }
 
-    /// Returns the value of a name.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    /// Returns the value of a name; empty when there is only the name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| **key == *name).map(|(_, value)| &**value)
     }
 

@@ -152,14 +152,19 @@ impl SocketServer {
     ///
     /// Cancelled, the sessions close all the same, without the bound.
     pub async fn close_all(&self) {
-        self.0.stopping.send_replace(true);
-        for session in self.0.all() {
-            session.step(|machine, now| machine.close(now));
-        }
+        self.start_closing();
         let close = Duration::from_millis(self.0.config.limits.close_ms);
         if timeout(close, self.0.until_empty()).await.is_err() {
             self.0.all().iter().for_each(|session| session.cut());
             self.0.until_empty().await;
+        }
+    }
+
+    /// Does what [`close_all`](Self::close_all) does first, and does not wait. Needs no runtime.
+    pub fn start_closing(&self) {
+        self.0.stopping.send_replace(true);
+        for session in self.0.all() {
+            session.step(|machine, now| machine.close(now));
         }
     }
 

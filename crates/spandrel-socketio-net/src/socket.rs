@@ -12,7 +12,7 @@ use std::{
 
 use spandrel_socketio::{
     Encoded, Frame,
-    server::{CloseReason, Output, SendError, Session},
+    server::{Carrier, CloseReason, Output, SendError, Session},
 };
 use spandrel_wire::Millis;
 
@@ -76,6 +76,12 @@ impl Socket {
     /// Closes the session with a Socket.IO disconnect: clients do not come back by themselves.
     pub fn disconnect(&self) {
         self.end(Session::disconnect);
+    }
+
+    /// Returns what carries the session now: an upgrade changes it.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        self.0.lock().machine.carrier()
     }
 
     /// Returns the bytes that wait to be written.

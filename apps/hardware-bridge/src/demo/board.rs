@@ -87,9 +87,10 @@ impl Board {
     pub(crate) fn values(&self, tabs: usize) -> Values {
         let temperature = 23.0 + 1.4 * self.wave(95.0) + 0.2 * self.wave(11.0);
         // A wall in front, a corner to one side, a shelf to the other.
-        let turn = (self.servo - 90.0).to_radians();
-        let wall = 85.0 / turn.cos().max(0.45);
-        let shelf = 95.0 * (-((self.servo - 140.0) / 18.0).powi(2)).exp();
+        let turn = (self.servo - 90.0) / 90.0;
+        let wall = 85.0 / (1.0 - turn * turn).max(0.45);
+        let off = (self.servo - 140.0) / 18.0;
+        let shelf = 95.0 / (1.0 + off * off * off * off);
         let distance = wall - shelf + 3.0 * self.wave(5.0);
         Values {
             light: whole(self.light, 1023),
@@ -102,9 +103,11 @@ impl Board {
         }
     }
 
-    /// A sine of the time, -1 to 1.
+    /// A smooth wave of the time, -1 to 1. Two parabolas do: a sine would bring the maths library into every bridge.
     fn wave(&self, period_s: f64) -> f64 {
-        (f64::from(self.ticks) / TICKS_PER_S * std::f64::consts::TAU / period_s).sin()
+        let turns = f64::from(self.ticks) / TICKS_PER_S / period_s;
+        let at = 2.0 * (turns - turns.floor()) - 1.0;
+        4.0 * at * (1.0 - at.abs())
     }
 
     /// -1 to 1.

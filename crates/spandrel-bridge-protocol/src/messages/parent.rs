@@ -27,8 +27,8 @@ pub enum FromParent {
     Encrypt(String),
     /// `decrypt`: text to be decrypted.
     Decrypt(String),
-    /// Anything else that is JSON: no answer, no effect. Also a known key whose value has the wrong form, and what a Node
-    /// runtime sends of itself (an object whose `cmd` is text that begins with `NODE_`).
+    /// Anything else that is JSON: no answer, no effect. Also a known key whose value has the wrong form, and
+    /// what a Node runtime sends of itself (an object whose `cmd` is text that begins with `NODE_`).
     Ignored,
 }
 
@@ -89,8 +89,8 @@ fn meaning(said: &Value) -> FromParent {
     .unwrap_or(FromParent::Ignored)
 }
 
-/// The text of a string. `None` for every other value, and for a string with half a surrogate pair: that is no Unicode text,
-/// and what stands in for it must not pass for one that says so.
+/// The text of a string. `None` for every other value, and for a string with half a surrogate pair: that is
+/// no Unicode text, and what stands in for it must not pass for one that says so.
 pub(super) fn unicode_text(value: &Value) -> Option<String> {
     let text = value.text()?;
     if text.contains(char::REPLACEMENT_CHARACTER) {
@@ -245,7 +245,10 @@ mod tests {
     proptest! {
         /// The short way for `send` and the long way agree, whatever the value and whatever follows it.
         #[test]
-        fn prop_short_way_agrees_with_the_long_way(value in json(), tail in "(|\\}| \\}|,\"key\":\"open\"\\}|,\"value\":[0-9]\\}|\\]\\})") {
+        fn prop_short_way_agrees_with_the_long_way(
+            value in json(),
+            tail in "(|\\}| \\}|,\"key\":\"open\"\\}|,\"value\":[0-9]\\}|\\]\\})",
+        ) {
             let short = format!(r#"{{"key":"send","value":{value}{tail}"#);
             let long = format!(r#" {{"key":"send","value":{value}{tail}"#);
             match (decode(&short), decode(&long)) {
@@ -258,14 +261,19 @@ mod tests {
         #[test]
         fn prop_values_pass_unchanged(value in json(), swapped: bool) {
             let text = value.to_string();
-            let line = if swapped { format!(r#"{{"value":{text},"key":"send"}}"#) } else { format!(r#"{{"key":"send","value":{text}}}"#) };
+            let line = match swapped {
+                true => format!(r#"{{"value":{text},"key":"send"}}"#),
+                false => format!(r#"{{"key":"send","value":{text}}}"#),
+            };
             let got = decode(&line);
             prop_assert!(matches!(&got, Ok(FromParent::Send(Some(json))) if json.as_json_str() == text), "{:?}", got);
         }
 
         /// Whether a line is JSON is answered as a full parser answers it.
         #[test]
-        fn prop_agrees_with_a_full_parser(line in "[{}\\[\\]\",:0-9a-e. ]{0,24}|\\{\"key\":\"(send|open)\",\"value\":[{}\\[\\]\",:0-9 ]{0,9}\\}") {
+        fn prop_agrees_with_a_full_parser(
+            line in "[{}\\[\\]\",:0-9a-e. ]{0,24}|\\{\"key\":\"(send|open)\",\"value\":[{}\\[\\]\",:0-9 ]{0,9}\\}",
+        ) {
             let full = serde_json::from_str::<serde::de::IgnoredAny>(&line);
             prop_assert_eq!(decode(&line).is_ok(), full.is_ok());
         }

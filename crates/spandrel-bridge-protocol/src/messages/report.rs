@@ -140,7 +140,8 @@ mod tests {
         #[test]
         fn prop_lines_are_json_without_line_breaks(text in any::<String>(), pad in "[ \\r\\n\\t]{0,4}") {
             let value = Value::parse(format!("[{pad}{},{pad}1]", Value::from_text(&text))).unwrap();
-            for message in [ToParent::Close(Some(text.as_str().into())), ToParent::Encrypt(text.clone()), ToParent::Decrypt(text.clone()), ToParent::Data(value)] {
+            let (close, clear) = (ToParent::Close(Some(text.as_str().into())), ToParent::Decrypt(text.clone()));
+            for message in [close, clear, ToParent::Encrypt(text.clone()), ToParent::Data(value)] {
                 let line = line(&message);
                 prop_assert!(!line.contains(['\n', '\r']));
                 let back: serde_json::Value = serde_json::from_str(&line).unwrap();

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use spandrel_bridge_service::{
     Config, Exit, Handle, Limits, Service, ServiceError,
     spandrel_transport::{
-        BoxStream, Connection, Endpoint, Frame, Limits as LinkLimits, dial_loopback_unverified,
+        BoxStream, Close, Connection, Endpoint, Frame, Limits as LinkLimits, dial_loopback_unverified,
     },
     spandrel_transport_ipc::Parent,
 };
@@ -93,6 +93,11 @@ impl Program {
         within("the end", &mut self.running).await.expect("works").expect("works")
     }
 
+    /// Whoever runs the bridge gives it up.
+    pub(crate) fn abort(&self) {
+        self.running.abort();
+    }
+
     /// The parent goes.
     pub(crate) async fn leave(self) -> Exit {
         drop((self.lines, self.writer));
@@ -118,8 +123,9 @@ pub(crate) struct Page(pub(crate) Connection);
 
 impl Page {
     pub(crate) async fn open(to: SocketAddr, query: &str) -> Self {
-        let stream = Box::new(within("connecting", TcpStream::connect(to)).await.expect("works"));
-        Self::over(stream, to, query).await.unwrap_or_else(|e| panic!("no session: {e}"))
+        let stream = within("connecting", TcpStream::connect(to)).await.expect("works");
+        stream.set_nodelay(true).expect("works");
+        Self::over(Box::new(stream), to, query).await.unwrap_or_else(|e| panic!("no session: {e}"))
     }
 
     pub(crate) async fn in_room(to: SocketAddr, room: &str) -> Self {
@@ -166,10 +172,10 @@ impl Page {
         within(event, self.0.send(Frame::text(format!("42{event}")))).await.expect("works");
     }
 
-    /// Says goodbye and waits until it is heard.
+    /// Says goodbye.
     pub(crate) async fn leave(mut self) {
-        let _ = self.0.send(Frame::text("41")).await;
-        while self.frame().await.is_some() {}
+        self.0.send(Frame::text("41")).await.expect("works");
+        self.0.close(Close::normal()).await.expect("works");
     }
 
     /// Waits until the bridge closes it.

@@ -101,7 +101,7 @@ async fn lines_that_are_none_are_skipped_and_one_that_is_too_long_is_lost_alone(
     program.say(r#"{"key":"send","value":"after"}"#).await;
     assert_eq!(
         page.message().await.len(),
-        100_000 - r#"{"key":"send","value":"}"#.len() + r#"{"data":}"#.len()
+        100_000 - r#"{"key":"send","value":}"#.len() + r#"{"data":}"#.len()
     );
     assert_eq!(page.message().await, r#"{"data":"after"}"#);
     let now = program.handle.snapshot().await.unwrap();
@@ -182,4 +182,25 @@ async fn other_paths_are_answered_as_ever_and_foreigners_are_refused() {
             ("host \"evil.example\"", true),
         ]
     );
+}
+
+/// A program that gives its bridge up, or a runtime that ends, leaves nothing open, and no panic.
+#[test]
+fn a_bridge_that_is_dropped_closes_everything() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let to = runtime.block_on(async {
+        let mut program = Program::host(config()).await;
+        let to = program.address().await;
+        let mut page = Page::in_room(to, "r").await;
+        program.hears([CONNECTION, SINGLE]).await;
+        program.abort();
+        page.is_closed().await;
+        drop(tokio::net::TcpListener::bind(to).await.expect("the port is free"));
+        let left = Program::host(Config::default().with_port(to.port())).await;
+        let _page = Page::in_room(to, "r").await;
+        std::mem::forget(left); // its task is the runtime's to end
+        to
+    });
+    drop(runtime);
+    drop(std::net::TcpListener::bind(to).expect("the port is free"));
 }

@@ -38,6 +38,7 @@ async fn the_page_tells_what_the_bridge_does_and_no_secret() {
     assert_eq!(now["messages"]["fromBrowsers"], 1);
     assert_eq!(now["connections"]["refused"], 1);
     assert_eq!(now["sessions"][0]["messagesIn"], 1);
+    assert_eq!(now["sessions"][0]["transport"], "websocket");
     assert_eq!(now["address"], program.address().await.to_string());
     let metrics = ask(to, &get("/metrics", "localhost", "")).await;
     assert!(metrics.contains("bridge_sessions{role=\"browser\"} 1\n"), "{metrics}");

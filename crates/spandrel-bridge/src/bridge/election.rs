@@ -53,7 +53,8 @@ impl Bridge {
         self.out.push_back(Output::Listen);
     }
 
-    /// The port is ours. After a take-over rooms count for a while, and the own messages wait for the own browser.
+    /// The port is ours. After a take-over rooms count for a while, and the own messages wait for the own
+    /// browser.
     pub(super) fn listening(&mut self, now: Millis) {
         let State::Electing { was_client, .. } = self.state else { return };
         let is_awaited = was_client && self.own_room.is_some();
@@ -138,8 +139,8 @@ impl Bridge {
         self.refused(now, security);
     }
 
-    /// The host cannot be reached this way: the other kind of security next. Neither: the port again, at once or after a
-    /// wait.
+    /// The host cannot be reached this way: the other kind of security next. Neither: the port again, at once
+    /// or after a wait.
     fn refused(&mut self, now: Millis, security: Security) {
         if security == self.config.security {
             return self.dial_by(now, security.other());
@@ -153,8 +154,8 @@ impl Bridge {
         }
     }
 
-    /// The host is gone: the port at once. If another has it again and links keep ending soon, that one is called less
-    /// often.
+    /// The host is gone: the port at once. If another has it again and links keep ending soon, that one is
+    /// called less often.
     fn lost(&mut self, now: Millis, since: Millis) {
         if now.since(since) >= self.config.limits.settled_ms {
             self.pace.reset();

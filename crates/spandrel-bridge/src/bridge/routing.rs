@@ -17,7 +17,8 @@ impl Host {
 }
 
 impl Bridge {
-    /// An event of a session. Only two names mean anything; of others not even the acknowledgement is answered.
+    /// An event of a session. Only two names mean anything; of others not even the acknowledgement is
+    /// answered.
     pub(super) fn heard(&mut self, now: Millis, conn: ConnId, event: &Event) {
         let Some(from) = self.rooms.get(conn) else { return };
         if event.is_named(MESSAGE) {

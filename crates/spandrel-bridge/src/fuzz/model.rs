@@ -1,4 +1,5 @@
-//! What a bridge must do, told as simply as possible: lists that are searched from end to end, nothing kept twice.
+//! What a bridge must do, told as simply as possible: lists that are searched from end to end, nothing kept
+//! twice.
 
 use spandrel_bridge_protocol::FromParent;
 use spandrel_socketio::Event;

@@ -1,4 +1,5 @@
-//! What must hold after every event, judged from the outside: by who said what in which room, not by the bridges' tables.
+//! What must hold after every event, judged from the outside: by who said what in which room, not by the
+//! bridges' tables.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,12 +1,14 @@
-//! Several bridges on one simulated machine, in virtual time: they share a port, and are killed, frozen, asked to end and
-//! started again, while browsers come back to their rooms and everybody speaks.
+//! Several bridges on one simulated machine, in virtual time: they share a port, and are killed, frozen,
+//! asked to end and started again, while browsers come back to their rooms and everybody speaks.
 //!
-//! A seed decides everything. `SPANDREL_SEED=7` runs that one alone and shows its events; `SPANDREL_LONG=1` runs 5,000.
+//! A seed decides everything. `SPANDREL_SEED=7` runs that one alone and shows its events; `SPANDREL_LONG=1`
+//! runs 5,000.
 
 #![expect(clippy::indexing_slicing, reason = "a test: an index out of range is a failure")]
 
 mod check;
 mod random;
+mod sockets;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -182,8 +184,8 @@ fn no_fault_misroutes_or_doubles_a_message_and_all_find_each_other_again() {
     assert!(heard > 100, "hardly anything was said: {heard}");
 }
 
-/// The host is killed while everybody speaks. What is said after the loss was noticed, by a program or by a browser, is
-/// heard, all of it: each waits for the other, whoever is back first.
+/// The host is killed while everybody speaks. What is said after the loss was noticed, by a program or by a
+/// browser, is heard, all of it: each waits for the other, whoever is back first.
 #[test]
 fn a_take_over_loses_nothing_that_is_said_after_the_loss() {
     for seed in 0..40 {

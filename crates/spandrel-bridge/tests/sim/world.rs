@@ -1,11 +1,12 @@
-//! One machine with a port, programs that want it, and browsers that look for their programs. Everything that takes time is
-//! an event in one queue; nothing here knows the rules, except how sockets and processes behave.
+//! One machine with a port, programs that want it, and browsers that look for their programs. Everything that
+//! takes time is an event in one queue; nothing here knows the rules, except how sockets and processes
+//! behave.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use spandrel_bridge::{
-    Bridge, Config, ConnId, Event, FromParent, Input, LinkId, Millis, Output, Role, Security, ToParent, Value,
+    Bridge, Config, ConnId, Event, FromParent, Input, LinkId, Millis, Output, Security, ToParent, Value,
 };
 use spandrel_socketio::{Decoder, Frame, Packet};
 
@@ -15,18 +16,18 @@ use crate::random::Random;
 /// A session whose peer is silent so long is given up.
 const PING_TIMEOUT_MS: u64 = 6_000;
 /// What a page waits after it lost its bridge.
-const PAGE_RETURN_MS: u64 = 1_500;
+pub(crate) const PAGE_RETURN_MS: u64 = 1_500;
 /// What a page waits for an answer.
-const PAGE_TIMEOUT_MS: u64 = 1_000;
+pub(crate) const PAGE_TIMEOUT_MS: u64 = 1_000;
 
 pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) now: u64,
     pub(crate) random: Random,
     /// Shortest time on the way; the longest is just under twice that.
-    latency_ms: u64,
+    pub(crate) latency_ms: u64,
     queue: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    pub(crate) scheduled: u64,
     pub(crate) port: Port,
     pub(crate) programs: Vec<Program>,
     pub(crate) browsers: Vec<Browser>,
@@ -52,20 +53,20 @@ pub(crate) struct Program {
     pub(crate) life: u64,
     pub(crate) is_alive: bool,
     pub(crate) is_frozen: bool,
-    security: Security,
+    pub(crate) security: Security,
     /// What waits while it is frozen.
-    inbox: VecDeque<Input>,
+    pub(crate) inbox: VecDeque<Input>,
     /// Frozen so often.
-    freezes: u64,
+    pub(crate) freezes: u64,
     pub(crate) room: Option<String>,
     /// The last room its parent told it, heard or not.
-    room_said: Option<String>,
+    pub(crate) room_said: Option<String>,
     /// Every room of this life that its bridge has heard of.
     pub(crate) rooms: Vec<String>,
     pub(crate) said: u64,
-    was_client: bool,
+    pub(crate) was_client: bool,
     pub(crate) took_over: Option<u64>,
-    wakes_at: Option<u64>,
+    pub(crate) wakes_at: Option<u64>,
 }
 
 pub(crate) struct Browser {
@@ -73,7 +74,7 @@ pub(crate) struct Browser {
     pub(crate) wire: Option<usize>,
     pub(crate) is_connected: bool,
     pub(crate) said: u64,
-    unsent: Vec<String>,
+    pub(crate) unsent: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,14 +90,14 @@ pub(crate) struct Wire {
     pub(crate) peer: Peer,
     /// The host knows it and has not heard of its end.
     pub(crate) is_open_at_host: bool,
-    is_done_at_host: bool,
-    is_done_at_peer: bool,
+    pub(crate) is_done_at_host: bool,
+    pub(crate) is_done_at_peer: bool,
     /// Nothing passes any more.
-    is_cut: bool,
+    pub(crate) is_cut: bool,
     /// What its program claimed.
     pub(crate) claim: Option<String>,
-    to_host_until: u64,
-    to_peer_until: u64,
+    pub(crate) to_host_until: u64,
+    pub(crate) to_peer_until: u64,
 }
 
 struct Scheduled {
@@ -106,7 +107,7 @@ struct Scheduled {
 }
 
 #[derive(Debug, Clone)]
-enum What {
+pub(crate) enum What {
     ToHost(usize, Sent),
     ToPeer(usize, Sent),
     Fact { program: usize, life: u64, input: Input },
@@ -124,7 +125,7 @@ enum What {
 }
 
 #[derive(Debug, Clone)]
-enum Sent {
+pub(crate) enum Sent {
     Open,
     Text(String),
     Close,
@@ -374,10 +375,8 @@ impl World {
         }
     }
 
-    // processes
-
     /// A fact for a program: at once, or when it is no longer frozen.
-    fn fact(&mut self, index: usize, input: Input) {
+    pub(crate) fn fact(&mut self, index: usize, input: Input) {
         let program = &mut self.programs[index];
         if !program.is_alive {
             return;
@@ -479,7 +478,7 @@ impl World {
         }
     }
 
-    fn sets_timer(&mut self, index: usize) {
+    pub(crate) fn sets_timer(&mut self, index: usize) {
         let program = &mut self.programs[index];
         let wake = program.bridge.wake().map(|wake| wake.get().max(self.now));
         if program.is_alive && wake != program.wakes_at {
@@ -580,157 +579,12 @@ impl World {
         }
     }
 
-    // sockets
-
-    fn way(&mut self) -> u64 {
-        self.random.within(self.latency_ms, 2 * self.latency_ms)
-    }
-
-    fn towards_host(&mut self, wire: usize, sent: Sent) {
-        let at = (self.now + self.way()).max(self.wires[wire].to_host_until);
-        self.wires[wire].to_host_until = at;
-        self.after(at - self.now, What::ToHost(wire, sent));
-    }
-
-    fn towards_peer(&mut self, wire: usize, sent: Sent) {
-        let at = (self.now + self.way()).max(self.wires[wire].to_peer_until);
-        self.wires[wire].to_peer_until = at;
-        self.after(at - self.now, What::ToPeer(wire, sent));
-    }
-
-    fn peer_closes(&mut self, wire: usize) {
-        if !std::mem::replace(&mut self.wires[wire].is_done_at_peer, true) {
-            self.towards_host(wire, Sent::Close);
-        }
-    }
-
-    fn at_host(&mut self, wire: usize, sent: Sent) {
-        let it = &mut self.wires[wire];
-        let (host, peer, conn) = (it.host, it.peer, ConnId(wire as u64));
-        let is_close = matches!(sent, Sent::Close);
-        if it.is_done_at_host || self.programs[host].life != it.host_life || (it.is_cut && !is_close) {
-            return;
-        }
-        match sent {
-            Sent::Open => {
-                let (role, room) = match peer {
-                    Peer::Browser(browser) => (Role::Browser, self.browsers[browser].room.clone()),
-                    Peer::Program { .. } => (Role::Client, None),
-                };
-                self.fact(host, Input::Opened { conn, role, room: room.map(Into::into) });
-            }
-            Sent::Text(text) => self.fact(host, Input::Event { conn, event: event(&text) }),
-            Sent::Close => {
-                it.is_done_at_host = true;
-                self.fact(host, Input::Closed { conn });
-            }
-        }
-    }
-
-    fn at_peer(&mut self, wire: usize, sent: Sent) {
-        let it = &mut self.wires[wire];
-        let peer = it.peer;
-        if it.is_done_at_peer || (it.is_cut && !matches!(sent, Sent::Close)) {
-            return;
-        }
-        match (sent, peer) {
-            (Sent::Open, Peer::Browser(browser)) => {
-                self.browsers[browser].is_connected = true;
-                for text in std::mem::take(&mut self.browsers[browser].unsent) {
-                    self.towards_host(wire, Sent::Text(text));
-                }
-            }
-            (Sent::Text(text), Peer::Browser(browser)) => self.browser_hears(browser, wire, &text),
-            (Sent::Open, Peer::Program { index, life, link }) => {
-                self.link_fact(index, life, Input::HostUp { link })
-            }
-            (Sent::Text(text), Peer::Program { index, life, link }) => {
-                self.link_fact(index, life, Input::HostEvent { link, event: event(&text) });
-            }
-            (Sent::Close, _) => {
-                it.is_done_at_peer = true;
-                self.peer_lost(peer);
-            }
-        }
-    }
-
-    fn peer_lost(&mut self, peer: Peer) {
-        match peer {
-            Peer::Browser(browser) => self.browser_lost(browser, PAGE_RETURN_MS),
-            Peer::Program { index, life, link } => self.link_fact(index, life, Input::HostDown { link }),
-        }
-    }
-
-    fn link_fact(&mut self, index: usize, life: u64, input: Input) {
-        if self.programs[index].life == life {
-            self.fact(index, input);
-        }
-    }
-
-    fn browser_lost(&mut self, browser: usize, in_ms: u64) {
-        let it = &mut self.browsers[browser];
-        it.wire = None;
-        it.is_connected = false;
-        let spread = self.random.within(0, 200);
-        self.after(in_ms + spread, What::Page { browser });
-    }
-
-    fn browser_calls(&mut self, browser: usize) {
-        if self.browsers[browser].wire.is_some() {
-            return;
-        }
-        let Port::Of(host) = self.port else {
-            let pause = self.random.within(500, 1_500);
-            return self.after(pause, What::Page { browser });
-        };
-        let wire = self.wire(host, Peer::Browser(browser));
-        self.browsers[browser].wire = Some(wire);
-        self.after(PAGE_TIMEOUT_MS, What::PageTimeout { browser, wire });
-    }
-
-    fn program_calls(&mut self, index: usize, link: LinkId, security: Security) {
-        let life = self.programs[index].life;
-        let back = self.way();
-        match self.port {
-            Port::Of(host) if self.programs[host].security == security || self.programs[host].is_frozen => {
-                self.wire(host, Peer::Program { index, life, link });
-            }
-            Port::Foreign { answers: false } => {} // it hangs
-            _ => self.after(back, What::Fact { program: index, life, input: Input::HostRefused { link } }),
-        }
-    }
-
-    fn wire(&mut self, host: usize, peer: Peer) -> usize {
-        self.wires.push(Wire {
-            host,
-            host_life: self.programs[host].life,
-            peer,
-            is_open_at_host: false,
-            is_done_at_host: false,
-            is_done_at_peer: false,
-            is_cut: false,
-            claim: None,
-            to_host_until: 0,
-            to_peer_until: 0,
-        });
-        let wire = self.wires.len() - 1;
-        self.towards_host(wire, Sent::Open);
-        wire
-    }
-
-    fn wire_of_link(&self, index: usize, link: LinkId) -> Option<usize> {
-        let its_life = self.programs[index].life;
-        self.wires.iter().rposition(
-            |wire| matches!(wire.peer, Peer::Program { index: it, life, link: its } if it == index && life == its_life && its == link),
-        )
-    }
-
-    fn after(&mut self, ms: u64, what: What) {
+    pub(crate) fn after(&mut self, ms: u64, what: What) {
         self.scheduled += 1;
         self.queue.push(Reverse(Scheduled { at: self.now + ms, order: self.scheduled, what }));
     }
 
-    fn reports(&mut self, index: usize, message: &ToParent) {
+    pub(crate) fn reports(&mut self, index: usize, message: &ToParent) {
         self.checks.note(self.now, || format!("program {index} is told {message:?}"));
         self.checks_report(index, message);
         if let ToParent::Data(value) = message {
@@ -741,7 +595,7 @@ impl World {
         }
     }
 
-    fn browser_hears(&mut self, browser: usize, wire: usize, text: &str) {
+    pub(crate) fn browser_hears(&mut self, browser: usize, wire: usize, text: &str) {
         if text.starts_with("43") {
             return self.checks_acknowledged(wire, text);
         }
