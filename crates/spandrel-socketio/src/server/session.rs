@@ -371,6 +371,7 @@ impl Session {
             return None;
         }
         let mut frames = Vec::new();
+        // After the upgrade the queue is the WebSocket's.
         if self.way != Way::WebSocket {
             frames = std::mem::take(&mut self.queue).into();
             self.queued_bytes = 0;
@@ -423,8 +424,7 @@ impl Session {
     /// Is a GET held, and is there an answer for it?
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        // After the upgrade the queue is the WebSocket's.
-        self.is_held && (self.is_released || (self.way != Way::WebSocket && !self.queue.is_empty()))
+        self.is_held && (self.is_released || !self.queue.is_empty())
     }
 
     /// Returns when to call [`tick`](Self::tick).

@@ -212,6 +212,11 @@ fn the_client_leaves_over_polling() {
     assert_eq!(body(session.answer().unwrap()), "1:6");
     assert!(session.is_over());
     assert_eq!(outputs(&mut session), []);
+
+    // Nothing behind its end is looked at.
+    let mut session = open(Carrier::Polling);
+    assert_eq!(post(&mut session, at(1), "1:11:4"), Ok(()));
+    assert_eq!(outputs(&mut session), [Output::Closed(CloseReason::Left)]);
 }
 
 #[test]
@@ -313,6 +318,7 @@ fn an_unfinished_upgrade_is_given_up_and_polling_lives_on() {
             1 => session.frame(at(2), Frame::text("42[\"a\"]")),
             2 => session.socket_gone(at(2), CloseReason::Gone),
             _ => {
+                while session.next_frame().is_some() {}
                 post(&mut session, at(5_000), "1:2").unwrap();
                 session.tick(at(9_999));
                 assert_eq!(outputs(&mut session), [], "{name}");
@@ -326,6 +332,7 @@ fn an_unfinished_upgrade_is_given_up_and_polling_lives_on() {
         session.get(at(10_002)).unwrap();
         assert!(body(session.answer().unwrap()).ends_with(r#"42["e","1"]"#), "{name}");
         session.try_socket(at(10_003)).unwrap();
+        assert_eq!(frames(&mut session), [""; 0], "{name}: an answer for the one before");
     }
 }
 
