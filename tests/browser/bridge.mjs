@@ -9,7 +9,9 @@ import { check, done, expect, launch, same, serve } from './harness.mjs';
 
 const [what, ...places] = process.argv.slice(2);
 const STRANGER = 'stranger.example';
-const browser = await launch([STRANGER]);
+// A name of the bridge that leads here, and yet no address to which a browser tells Sec-Fetch-Site over plain http.
+const PUBLIC = 'hw.playentry.org';
+const browser = await launch([STRANGER, PUBLIC]);
 
 /** A tab that collects what a person would call an error. */
 async function tab(url, options = {}) {
@@ -264,6 +266,46 @@ async function pages(bridge) {
       };
     }, bridge);
     same(got, { socket: 'refused', program: 'refused', read: 'refused', blind: 'opaque', post: 'refused', script: 'refused', image: 'refused' }, 'what it got');
+    await page.context().close();
+  });
+
+  await check('a page of a stranger opens no session unseen, by the name that leads here', async () => {
+    const at = (query) => `http://${PUBLIC}:${new URL(bridge).port}/socket.io/?EIO=3&transport=polling&${query}`;
+    const page = await (await browser.newContext()).newPage();
+    const asked = [];
+    page.context().on('request', (request) => { if (new URL(request.url()).hostname === PUBLIC) asked.push(request); });
+    await page.goto(`http://${STRANGER}:${files.port}/`);
+    for (const who of ['roomId=q', 'childServer=true']) {
+      await page.evaluate(async ([query, url]) => {
+        const element = (name, attributes) => new Promise((resolve) => {
+          const made = Object.assign(document.createElement(name), { onload: resolve, onerror: resolve, ...attributes(`${url}&way=`) });
+          document.body.append(made);
+        });
+        await element('img', (to) => ({ src: `${to}image` }));
+        await element('img', (to) => ({ src: `${to}image-unsaid`, referrerPolicy: 'no-referrer' }));
+        await element('script', (to) => ({ src: `${to}script` }));
+        await element('link', (to) => ({ rel: 'stylesheet', href: `${to}style` }));
+        await element('iframe', (to) => ({ src: `${to}frame` }));
+        await element('iframe', (to) => ({ sandbox: 'allow-scripts', referrerPolicy: 'no-referrer', src: `${to}sandbox` }));
+        await fetch(`${url}&way=blind`, { mode: 'no-cors' }).catch(() => {});
+        const least = { mode: 'no-cors', referrerPolicy: 'no-referrer', headers: { 'Accept-Language': '*', 'User-Agent': 'node-XMLHttpRequest', Accept: '*/*' } };
+        await fetch(`${url}&way=blind-unsaid`, least).catch(() => {});
+      }, [who, at(who)]);
+      await page.goto(`${at(who)}&way=navigation`);
+      await page.goto(`http://${STRANGER}:${files.port}/`);
+    }
+    const got = {};
+    for (const request of asked) {
+      const way = new URL(request.url()).searchParams.get('way');
+      const headers = await request.allHeaders();
+      expect(!headers.origin && !headers['sec-fetch-site'], `${way} tells where it comes from, so it tries nothing: ${JSON.stringify(headers)}`);
+      const answer = await request.response();
+      (got[way] ??= []).push(answer?.status() ?? request.failure().errorText);
+    }
+    // An answer that is no image, script or style is kept even from this script; the caller counts what the program hears.
+    const kept = ['image', 'image-unsaid', 'script', 'style'].map((way) => [way, Array(2).fill('net::ERR_BLOCKED_BY_ORB')]);
+    const told = ['frame', 'sandbox', 'blind', 'blind-unsaid', 'navigation'].map((way) => [way, [403, 403]]);
+    same(got, Object.fromEntries([...kept, ...told]), 'answers to a page and to a program');
     await page.context().close();
   });
 

@@ -11,6 +11,10 @@ use spandrel_wire::{Authority, Host, Origin};
 use crate::origins::{NAME_BYTES_MAX, OriginHeader, Origins};
 use crate::shown::Shown;
 
+mod marks;
+
+pub use marks::{Sign, browser_mark};
+
 /// Names under which a bridge is reached. Any other means that a foreign name was made to lead here.
 const HOSTS: [&str; 4] = ["127.0.0.1", "localhost", "hw.playentry.org", "hardware.playentry.org"];
 
@@ -37,8 +41,8 @@ impl<'a> Header<'a> {
         }
     }
 
-    fn is_there(self) -> bool {
-        self != Self::Missing
+    const fn is_there(self) -> bool {
+        !matches!(self, Self::Missing)
     }
 
     fn shown(self) -> Shown {
@@ -59,11 +63,29 @@ pub struct Facts<'a> {
     pub origin: Header<'a>,
     /// `Sec-Fetch-Site`, likewise.
     pub sec_fetch_site: Header<'a>,
+    /// What else shows that a browser sent it: the first that [`browser_mark`] finds among all headers.
+    pub browser_mark: Option<&'static str>,
     /// Whether the query has `childServer=true`: the sender says that it is a hardware program. Read it exactly as
     /// whoever treats it as one later.
     pub is_child_server: bool,
     /// `token` of the query, percent-decoded.
     pub token: Option<&'a str>,
+}
+
+impl Facts<'_> {
+    /// Programs send nothing of the kind.
+    const fn is_from_browser(&self) -> bool {
+        self.origin.is_there() || self.sec_fetch_site.is_there() || self.browser_mark.is_some()
+    }
+
+    /// Why it is from a browser.
+    fn sign(&self) -> Sign {
+        match self.browser_mark {
+            _ if self.origin.is_there() => Sign::Origin(self.origin.shown()),
+            Some(mark) if !self.sec_fetch_site.is_there() => Sign::Mark(mark),
+            _ => Sign::Site(self.sec_fetch_site.shown()),
+        }
+    }
 }
 
 impl fmt::Debug for Facts<'_> {
@@ -72,6 +94,7 @@ impl fmt::Debug for Facts<'_> {
             .field("host", &self.host.shown())
             .field("origin", &self.origin.shown())
             .field("sec_fetch_site", &self.sec_fetch_site.shown())
+            .field("browser_mark", &self.browser_mark)
             .field("is_child_server", &self.is_child_server)
             .field("token", &self.token.map(|_| ".."))
             .finish()
@@ -83,7 +106,7 @@ impl fmt::Debug for Facts<'_> {
 pub enum Admitted {
     /// From a browser.
     Page,
-    /// From a program that behaves like a page: a test, a script.
+    /// From a program that behaves like a page: a test, a script. It sends nothing that browsers are known by.
     Program,
     /// From a hardware program that joins this host.
     ChildServer,
@@ -112,12 +135,10 @@ pub enum Refusal {
         is_doubled: bool,
     },
     /// A page says that it is a hardware program.
-    #[error(
-        "refused childServer from a browser (origin {origin}): only programs may join, no setting admits it"
-    )]
+    #[error("refused childServer from {sign}: only programs may join, no setting admits it")]
     Pretender {
-        /// What came; empty when the browser sent none.
-        origin: Shown,
+        /// Why it is no program.
+        sign: Sign,
     },
     /// The page's origin is not in the list.
     #[error(
@@ -139,14 +160,23 @@ pub enum Refusal {
         /// What came.
         site: Shown,
     },
+    /// A browser says neither its page's origin nor its site: over plain http a page's image, script or frame is told by
+    /// nothing else from what a user does.
+    #[error(
+        "refused a request without origin and sec-fetch-site from a browser (it sends {mark}); only the entry * in origins (SPANDREL_HW_ORIGINS) admits it"
+    )]
+    Browser {
+        /// What came.
+        mark: &'static str,
+    },
     /// A pairing token is set, and this page does not know it.
     #[error(
-        "refused origin {origin}: {} pairing token; give the page the one of the setting token (SPANDREL_HW_TOKEN), or unset that",
+        "refused {sign}: {} pairing token; give the page the one of the setting token (SPANDREL_HW_TOKEN), or unset that",
         if *.is_missing { "it sends no" } else { "it sends another" }
     )]
     Token {
-        /// What came.
-        origin: Shown,
+        /// Why it is asked.
+        sign: Sign,
         /// No token came, as opposed to a wrong one.
         is_missing: bool,
     },
@@ -189,33 +219,28 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// The first rule it breaks, in the order host, `childServer`, origin, site, token.
+    /// The first rule it breaks, in the order host, `childServer`, origin, site or mark, token.
     pub fn judge(&self, facts: &Facts<'_>) -> Result<Admitted, Refusal> {
         let is_open = self.origins.is_open();
         if !is_open {
             check_host(facts.host)?;
         }
-        // Programs send neither header.
-        let is_page = facts.origin.is_there() || facts.sec_fetch_site.is_there();
-        if facts.is_child_server && is_page {
-            return Err(Refusal::Pretender { origin: facts.origin.shown() });
+        match (facts.is_from_browser(), facts.is_child_server) {
+            (false, true) => return Ok(Admitted::ChildServer),
+            (false, false) => return Ok(Admitted::Program),
+            (true, true) => return Err(Refusal::Pretender { sign: facts.sign() }),
+            (true, false) => {}
         }
         if !is_open {
             self.check_origin(facts)?;
         }
-        if is_page {
-            self.check_token(facts)?;
-        }
-        Ok(match (is_page, facts.is_child_server) {
-            (true, _) => Admitted::Page,
-            (false, true) => Admitted::ChildServer,
-            (false, false) => Admitted::Program,
-        })
+        self.check_token(facts)?;
+        Ok(Admitted::Page)
     }
 
     fn check_origin(&self, facts: &Facts<'_>) -> Result<(), Refusal> {
         let read = match facts.origin {
-            Header::Missing => return check_site(facts.sec_fetch_site),
+            Header::Missing => return check_site(facts),
             Header::One(value) => OriginHeader::read(value),
             Header::Many => OriginHeader::Unreadable,
         };
@@ -238,7 +263,7 @@ impl Rules {
         if facts.token.is_some_and(|text| Token::new(text).is_ok_and(|token| token == *own)) {
             return Ok(());
         }
-        Err(Refusal::Token { origin: facts.origin.shown(), is_missing: facts.token.is_none() })
+        Err(Refusal::Token { sign: facts.sign(), is_missing: facts.token.is_none() })
     }
 }
 
@@ -261,10 +286,12 @@ fn check_host(host: Header<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Only what a browser calls its own doing is no foreign page; values that are not known yet may be anything.
-fn check_site(site: Header<'_>) -> Result<(), Refusal> {
+/// Only what a browser calls its own doing is no foreign page: when it says nothing, or a value that is not known yet, it
+/// may be anything.
+fn check_site(facts: &Facts<'_>) -> Result<(), Refusal> {
+    let site = facts.sec_fetch_site;
     match site {
-        Header::Missing => Ok(()),
+        Header::Missing => facts.browser_mark.map_or(Ok(()), |mark| Err(Refusal::Browser { mark })),
         Header::One(value)
             if [&b"same-origin"[..], b"none"].iter().any(|own| value.eq_ignore_ascii_case(own)) =>
         {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use spandrel_crypto::Token;
 
 use crate::{
-    Admitted, Facts, FromParent, Header, OriginHeader, Origins, Refusal, Rules, Secret, ToParent, decrypt,
-    encrypt,
+    Admitted, Facts, FromParent, Header, OriginHeader, Origins, Refusal, Rules, Secret, ToParent,
+    browser_mark, decrypt, encrypt,
 };
 
 /// Reads a line of the parent. What it says is as much JSON as a full parser finds in it, and a value that came in goes out
@@ -51,7 +51,9 @@ pub fn fuzz_origin(data: &[u8]) {
     }
 }
 
-/// A byte of flags, then lines: `Host`, `Origin`, `Sec-Fetch-Site`, `token`, origin list.
+/// A byte of flags, then lines: `Host`, `Origin`, `Sec-Fetch-Site`, `token`, origin list, then any other headers as
+/// `name:value`. The flags say from the lowest bit: two bits each for the first three (0 absent, 1 doubled), `childServer`,
+/// a browser's `User-Agent`.
 pub fn fuzz_admission(data: &[u8]) {
     let (flags, rest) = data.split_first().map_or((0, data), |(flags, rest)| (*flags, rest));
     let mut lines = rest.split(|b| *b == b'\n');
@@ -64,15 +66,27 @@ pub fn fuzz_admission(data: &[u8]) {
     let token = lines.next().and_then(|line| std::str::from_utf8(line).ok());
     let origins = lines.next().and_then(|line| Origins::parse(std::str::from_utf8(line).ok()?).ok());
     let is_child_server = flags & 64 != 0;
-    let facts = Facts { host, origin, sec_fetch_site, is_child_server, token };
+    let browser_mark = lines
+        .filter_map(|line| {
+            let (name, value) = line.split_at(line.iter().position(|b| *b == b':')?);
+            browser_mark(std::str::from_utf8(name).ok()?, value.strip_prefix(b":")?)
+        })
+        .next()
+        .or_else(|| (flags & 128 != 0).then_some("user-agent Mozilla"));
+    let facts = Facts { host, origin, sec_fetch_site, browser_mark, is_child_server, token };
     let open = Rules::new(Origins::parse("*").expect("a known entry"));
     let plain = Rules::new(origins.unwrap_or_default());
     let paired = plain.clone().with_token(Token::new("fuzz").expect("a token"));
     let judged = plain.judge(&facts);
-    let is_page = origin != Header::Missing || sec_fetch_site != Header::Missing;
+    let is_silent = origin == Header::Missing && sec_fetch_site == Header::Missing;
+    let is_page = !is_silent || browser_mark.is_some();
     match &judged {
         Ok(Admitted::ChildServer) => assert!(is_child_server && !is_page, "a page as a program"),
-        Ok(_) => assert!(!is_child_server, "a program as a page"),
+        Ok(Admitted::Program) => assert!(!is_child_server && !is_page, "a page as a program"),
+        Ok(Admitted::Page) => {
+            assert!(!is_child_server && is_page, "a program as a page");
+            assert!(!is_silent || plain.origins().is_open(), "a browser that does not say for which page");
+        }
         Err(refusal) => {
             let line = refusal.to_string();
             assert!(line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{line:?}");

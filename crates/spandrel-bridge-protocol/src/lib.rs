@@ -43,7 +43,7 @@ mod shown;
 #[doc(hidden)]
 pub mod fuzz;
 
-pub use admission::{Admitted, Facts, Header, Refusal, Rules};
+pub use admission::{Admitted, Facts, Header, Refusal, Rules, Sign, browser_mark};
 pub use crypt::{Secret, decrypt, encrypt};
 pub use messages::{CloudMode, FromParent, LineError, RoomId, RunningMode, ToParent};
 pub use origins::{NAME_BYTES_MAX, OriginHeader, Origins, OriginsError};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{HeaderName, header, request::Parts};
-use spandrel_bridge_protocol::{Admitted, Facts, Header, Refusal, Rules};
+use spandrel_bridge_protocol::{Admitted, Facts, Header, Refusal, Rules, Sign, browser_mark};
 use spandrel_socketio_net::Query;
 use spandrel_wire::Millis;
 
@@ -44,10 +44,12 @@ impl Gate {
             Some(authority) => Header::One(authority.as_str().as_bytes()),
             None => values(header::HOST),
         };
+        let mut headers = parts.headers.iter();
         let facts = Facts {
             host,
             origin: values(header::ORIGIN),
             sec_fetch_site: values(SEC_FETCH_SITE),
+            browser_mark: headers.find_map(|(name, value)| browser_mark(name.as_str(), value.as_bytes())),
             is_child_server: is_child_server(query.get("childServer")),
             token: query.get("token"),
         };
@@ -103,14 +105,14 @@ fn shown(refusal: &Refusal) -> (String, Option<String>) {
         Refusal::Host { host } => (format!("host {host}"), origins("*")),
         Refusal::NoHost { is_doubled: true } => ("several hosts".to_owned(), origins("*")),
         Refusal::NoHost { is_doubled: false } => ("no host".to_owned(), origins("*")),
-        Refusal::Pretender { origin } => (format!("childServer from {origin}"), None),
+        Refusal::Pretender { sign: Sign::Origin(origin) } => (format!("childServer from {origin}"), None),
+        Refusal::Pretender { sign } => (format!("childServer from {sign}"), None),
         Refusal::Origin { origin, list, .. } => (format!("origin {origin}"), origins(list)),
         Refusal::Site { site } => (format!("no origin, site {site}"), origins("*")),
-        Refusal::Token { origin, is_missing: true } => {
-            (format!("origin {origin} without token"), Some("the token in SPANDREL_HW_TOKEN".to_owned()))
-        }
-        Refusal::Token { origin, is_missing: false } => {
-            (format!("origin {origin} with a wrong token"), Some("the token in SPANDREL_HW_TOKEN".to_owned()))
+        Refusal::Browser { mark } => (format!("a browser without origin ({mark})"), origins("*")),
+        Refusal::Token { sign, is_missing } => {
+            let which = if *is_missing { "without token" } else { "with a wrong token" };
+            (format!("{sign} {which}"), Some("the token in SPANDREL_HW_TOKEN".to_owned()))
         }
         other => (other.to_string(), None),
     }
@@ -119,5 +121,55 @@ fn shown(refusal: &Refusal) -> (String, Option<String>) {
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gate").field("refused", &self.refused()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(query: &str, headers: &[(&str, &str)]) -> Parts {
+        let target = format!("/socket.io/?EIO=3&transport=polling&{query}");
+        let mut request = http::Request::builder().uri(target).header("host", "hw.playentry.org:23518");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_browser_is_known_by_any_of_its_headers() {
+        let gate = Gate::new(Rules::default(), Clock::new(), 8);
+        let image =
+            [("Accept", "image/*"), ("Accept-Encoding", "gzip"), ("User-Agent", "Mozilla/5.0 (X11; Linux)")];
+        for (query, headers, want) in [
+            ("roomId=q", &[][..], Some(Admitted::Program)),
+            ("childServer=true", &[], Some(Admitted::ChildServer)),
+            ("childServer=true", &[("User-Agent", "node-XMLHttpRequest")], Some(Admitted::ChildServer)),
+            ("roomId=q", &image, None),
+            ("childServer=true", &image, None),
+            ("roomId=q", &[("Sec-Fetch-Site", "none"), ("Referer", "x")], Some(Admitted::Page)),
+        ] {
+            assert_eq!(gate.judge(&parts(query, headers)).ok(), want, "{query} {headers:?}");
+        }
+        let told: Vec<_> = gate.last(Millis::new(0)).into_iter().map(|it| (it.what, it.setting)).collect();
+        let open = Some("SPANDREL_HW_ORIGINS=*".to_owned());
+        assert_eq!(
+            told,
+            [
+                ("childServer from a browser without origin (it sends user-agent Mozilla)".to_owned(), None),
+                ("a browser without origin (user-agent Mozilla)".to_owned(), open),
+            ]
+        );
+    }
+
+    /// What is behind any number of other parameters is what a session reads later.
+    #[test]
+    fn all_of_a_query_is_judged() {
+        let query = format!("{}childServer=true", "a=b&".repeat(12_000));
+        let gate = Gate::new(Rules::default(), Clock::new(), 8);
+        assert_eq!(gate.judge(&parts(&query, &[])).ok(), Some(Admitted::ChildServer));
+        let page = parts(&query, &[("Origin", "https://playentry.org")]);
+        assert!(matches!(gate.judge(&page), Err(Refusal::Pretender { .. })));
     }
 }

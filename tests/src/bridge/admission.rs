@@ -228,11 +228,19 @@ async fn an_open_list_admits_every_page_and_still_no_page_as_a_program() {
         assert!(is_admitted(address, &format!("Host: x.example\r\nOrigin: {origin}\r\n")).await, "{origin}");
     }
     let program = POLLING.replace("client=true", "childServer=true");
-    for lines in ["Origin: https://playentry.org\r\n", "Origin: \r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+    let image = format!("Host: hw.playentry.org:{}\r\nUser-Agent: Mozilla/5.0\r\n", address.port());
+    assert!(is_admitted(address, &image).await, "{image}");
+    for lines in [
+        "Origin: https://playentry.org\r\n",
+        "Origin: \r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "User-Agent: Mozilla/5.0\r\n",
+        "Accept-Language: en\r\n",
+    ] {
         let answer = ask(address, "GET", &program, lines, "").await;
         assert_eq!((answer.status, answer.body.as_str()), (403, FORBIDDEN), "{lines}");
     }
-    count_connections(&mut parent, 8).await;
+    count_connections(&mut parent, 10).await;
 }
 
 #[tokio::test]
@@ -299,6 +307,80 @@ async fn a_page_that_sends_no_origin_is_refused() {
     count_connections(&mut parent, admitted).await;
 }
 
+/// Over plain http a browser tells only an address it trusts where a request comes from, and `hw.playentry.org` is none,
+/// although it leads here. An image on any page then has neither `Origin` nor `Sec-Fetch-Site`.
+#[tokio::test]
+async fn a_browser_that_says_nothing_of_the_page_is_no_program() {
+    let mut parent = Parent::open(&[]).await;
+    let address = parent.address();
+    let host = format!("Host: hw.playentry.org:{}\r\n", address.port());
+    let program = POLLING.replace("client=true", "childServer=true");
+    for mark in [
+        // What Chromium sends for an image.
+        "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36\r\n\
+         Accept: image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8\r\n\
+         Referer: http://stranger.example/\r\nAccept-Encoding: gzip, deflate\r\nAccept-Language: en-US,en;q=0.9\r\n",
+        // Each mark alone: the rest may have been taken away.
+        "User-Agent: Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:140.0) Gecko/20100101 Firefox/140.0\r\n",
+        "user-agent: mozilla/5.0\r\n",
+        "User-Agent: node-XMLHttpRequest\r\nUser-Agent: Mozilla/5.0\r\n",
+        "Accept-Language: ko-KR\r\n",
+        "Accept-Language: \r\n",
+        "Referer: https://playentry.org/\r\n",
+        "Sec-Fetch-Mode: no-cors\r\n",
+        "Sec-Fetch-Dest: image\r\n",
+        "Sec-CH-UA: \"Chromium\";v=\"156\"\r\n",
+        "Sec-CH-UA-Mobile: ?0\r\n",
+        "Upgrade-Insecure-Requests: 1\r\n",
+    ] {
+        assert!(!is_admitted(address, &format!("{host}{mark}")).await, "{mark}");
+        let answer = ask_as(address, "GET", &program, &format!("{host}{mark}"), "").await;
+        assert_eq!((answer.status, answer.has_cors()), (403, false), "{mark} as a program: {answer:?}");
+        let upgrade = program.replace("polling", "websocket");
+        let answer = ask_as(address, "GET", &upgrade, &format!("{host}{mark}{UPGRADE}"), "").await;
+        assert_eq!(answer.status, 403, "{mark} as a program, by WebSocket: {answer:?}");
+    }
+    parent
+        .logged(|line| (line.contains("without origin") && line.contains("user-agent")).then_some(()))
+        .await;
+    // The browser's own doing, where it says so, and pages that have a name.
+    let browser = "User-Agent: Mozilla/5.0\r\nAccept-Language: en\r\n";
+    for said in
+        ["Sec-Fetch-Site: none\r\n", "Sec-Fetch-Site: same-origin\r\n", "Origin: https://playentry.org\r\n"]
+    {
+        assert!(is_admitted(address, &format!("{host}{browser}{said}")).await, "{said}");
+    }
+    count_connections(&mut parent, 6).await;
+}
+
+/// What programs say of themselves is no mark of a browser.
+#[tokio::test]
+async fn programs_of_every_kind_come_in() {
+    let parent = Parent::open(&[]).await;
+    let address = parent.address();
+    let program = POLLING.replace("client=true", "childServer=true");
+    for says in [
+        "",
+        "User-Agent: node-XMLHttpRequest\r\nAccept: */*\r\n",
+        "User-Agent: python-requests/2.32.3\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\n",
+        "Accept: */*\r\nAccept-Encoding: gzip, deflate\r\nUser-Agent: Python/3.12 aiohttp/3.9.5\r\n",
+        "User-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n",
+        "User-Agent: Java/17.0.1\r\nAccept: text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2\r\n",
+        "User-Agent: okhttp/4.12.0\r\nAccept: */*\r\n",
+        "User-Agent: curl/8.5.0\r\nAccept: */*\r\n",
+        "User-Agent: x Mozilla/5.0\r\n",
+        "User-Agent: Mozilla\r\n",
+        "User-Agent: \r\nAccept: */*\r\nAccept-Charset: utf-8\r\nCache-Control: no-cache\r\nPragma: no-cache\r\n",
+    ] {
+        for name in ["127.0.0.1", "hw.playentry.org"] {
+            let lines = format!("Host: {name}:{}\r\n{says}", address.port());
+            assert!(is_admitted(address, &lines).await, "{lines}");
+            let answer = ask_as(address, "GET", &program, &lines, "").await;
+            assert_eq!(answer.status, 200, "{lines} as a program: {answer:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn each_request_of_a_session_is_judged() {
     let mut parent = Parent::open(&[]).await;
@@ -313,6 +395,7 @@ async fn each_request_of_a_session_is_judged() {
         "Origin: https://playentry.org\r\nOrigin: https://stranger.example\r\n",
         "Origin: \r\n",
         "Sec-Fetch-Site: cross-site\r\n",
+        "User-Agent: Mozilla/5.0\r\n",
     ] {
         for (method, body) in [("POST", packet), ("GET", ""), ("OPTIONS", "")] {
             let answer = ask(address, method, &session, bad, body).await;
@@ -344,12 +427,15 @@ async fn a_token_is_asked_of_pages_and_not_of_programs() {
         ("&token=8fK2-pairing", page, 200),
         ("&token=8fK2%2Dpairing", page, 200),
         ("", "", 200),
+        ("", "User-Agent: Mozilla/5.0\r\n", 403),
+        ("", "User-Agent: Mozilla/5.0\r\nSec-Fetch-Site: none\r\n", 403),
+        ("&token=8fK2-pairing", "User-Agent: Mozilla/5.0\r\nSec-Fetch-Site: none\r\n", 200),
         ("&token=8fK2-pairing", "Origin: https://stranger.example\r\n", 403),
     ] {
         let answer = ask(address, "GET", &format!("{POLLING}{query}"), lines, "").await;
         assert_eq!(answer.status, want, "{query} {lines}: {answer:?}");
     }
-    count_connections(&mut parent, 3).await;
+    count_connections(&mut parent, 4).await;
     assert!(!parent.log().iter().any(|line| line.contains("8fK2")), "{:?}", parent.log());
 }
 

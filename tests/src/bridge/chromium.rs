@@ -81,6 +81,7 @@ async fn the_client_that_pages_load_works_and_strangers_get_nothing() {
             (key, value) = parent.hear() => match key.as_str() {
                 "data" => parent.say("send", value).await,
                 "connection" => connections += 1,
+                "cloudModeChanged" => assert_eq!(value, 0, "a page as a program"),
                 _ => assert!(value == Value::Null || value.is_number() || value == "3f09a1c2d4", "{key} {value}"),
             },
         }

@@ -94,21 +94,24 @@ fn only_the_names_of_this_machine_are_hosts() {
 #[test]
 fn no_setting_lets_a_browser_pose_as_a_program() {
     for list in ["default", "*", "null,file", "https://playentry.org"] {
-        for (name, origin, site) in [
-            ("listed origin", Header::One(&b"https://playentry.org"[..]), Header::Missing),
-            ("foreign origin", Header::One(b"https://evil.example"), Header::Missing),
-            ("null", Header::One(b"null"), Header::Missing),
-            ("empty origin", Header::One(b""), Header::Missing),
-            ("two origins", Header::Many, Header::Missing),
-            ("image", Header::Missing, Header::One(b"cross-site")),
-            ("neighbour", Header::Missing, Header::One(b"same-site")),
-            ("own page", Header::Missing, Header::One(b"same-origin")),
-            ("address bar", Header::Missing, Header::One(b"none")),
-            ("two sites", Header::Missing, Header::Many),
+        for (name, origin, site, mark) in [
+            ("listed origin", Header::One(&b"https://playentry.org"[..]), Header::Missing, None),
+            ("foreign origin", Header::One(b"https://evil.example"), Header::Missing, None),
+            ("null", Header::One(b"null"), Header::Missing, None),
+            ("empty origin", Header::One(b""), Header::Missing, None),
+            ("two origins", Header::Many, Header::Missing, None),
+            ("image", Header::Missing, Header::One(b"cross-site"), None),
+            ("neighbour", Header::Missing, Header::One(b"same-site"), None),
+            ("own page", Header::Missing, Header::One(b"same-origin"), None),
+            ("address bar", Header::Missing, Header::One(b"none"), None),
+            ("two sites", Header::Missing, Header::Many, None),
+            ("image over plain http", Header::Missing, Header::Missing, Some("referer")),
+            ("address bar of a browser", Header::Missing, Header::One(b"none"), Some("sec-fetch-*")),
         ] {
             for token in [None, Some("right")] {
                 let facts = facts(|f| {
-                    (f.origin, f.sec_fetch_site, f.token, f.is_child_server) = (origin, site, token, true);
+                    (f.origin, f.sec_fetch_site, f.browser_mark) = (origin, site, mark);
+                    (f.token, f.is_child_server) = (token, true);
                 });
                 for rules in [rules(list), rules(list).with_token(Token::new("right").unwrap())] {
                     let judged = rules.judge(&facts);
@@ -138,12 +141,24 @@ fn without_an_origin_only_the_browsers_own_doing_comes_in() {
         assert_eq!(judged.is_ok(), want, "{site:?}: {judged:?}");
         assert!(want || matches!(judged, Err(Refusal::Site { .. })), "{site:?}: {judged:?}");
         assert!(rules("*").judge(&facts).is_ok(), "{site:?} under *");
+        // The same of what is known to be a browser; one that says nothing is no program.
+        let marked = Facts { browser_mark: Some("accept-language"), ..facts };
+        let wanted = match judged {
+            Ok(Admitted::Program) => Err(Refusal::Browser { mark: "accept-language" }),
+            other => other,
+        };
+        assert_eq!(rules("default").judge(&marked), wanted, "{site:?} with a mark");
+        assert_eq!(rules("*").judge(&marked), Ok(Admitted::Page), "{site:?} with a mark under *");
     }
     // A page that says who it is is judged by that.
     let listed = facts(|f| {
         (f.origin, f.sec_fetch_site) = (Header::One(b"https://playentry.org"), Header::One(b"cross-site"));
     });
     assert_eq!(rules("default").judge(&listed), Ok(Admitted::Page));
+    let old = facts(|f| {
+        (f.origin, f.browser_mark) = (Header::One(b"https://playentry.org"), Some("user-agent Mozilla"));
+    });
+    assert_eq!(rules("default").judge(&old), Ok(Admitted::Page));
 }
 
 #[test]
@@ -184,8 +199,12 @@ fn pages_know_the_token_and_programs_need_none() {
     let page = facts(|f| (f.origin, f.token) = (Header::One(b"https://playentry.org"), Some("right-token")));
     assert_eq!(rules.judge(&page), Ok(Admitted::Page));
     // A browser that says no origin is a browser all the same.
-    let image = facts(|f| f.sec_fetch_site = Header::One(b"cross-site"));
-    assert!(matches!(rules.judge(&image), Err(Refusal::Token { is_missing: true, .. })));
+    for image in [
+        facts(|f| f.sec_fetch_site = Header::One(b"cross-site")),
+        facts(|f| f.browser_mark = Some("user-agent Mozilla")),
+    ] {
+        assert!(matches!(rules.judge(&image), Err(Refusal::Token { is_missing: true, .. })), "{image:?}");
+    }
 }
 
 #[test]
@@ -204,7 +223,23 @@ fn a_refusal_is_one_line_that_names_the_setting_and_no_token() {
         ),
         (
             facts(|f| (f.is_child_server, f.origin) = (true, listed)),
-            "refused childServer from a browser (origin \"https://playentry.org\"): only programs may join, no setting admits it",
+            "refused childServer from origin \"https://playentry.org\": only programs may join, no setting admits it",
+        ),
+        (
+            facts(|f| (f.is_child_server, f.sec_fetch_site) = (true, Header::One(b"none"))),
+            "refused childServer from a browser without origin (sec-fetch-site \"none\"): only programs may join, no setting admits it",
+        ),
+        (
+            facts(|f| (f.is_child_server, f.browser_mark) = (true, Some("referer"))),
+            "refused childServer from a browser without origin (it sends referer): only programs may join, no setting admits it",
+        ),
+        (
+            facts(|f| f.browser_mark = Some("user-agent Mozilla")),
+            "refused a request without origin and sec-fetch-site from a browser (it sends user-agent Mozilla); only the entry * in origins (SPANDREL_HW_ORIGINS) admits it",
+        ),
+        (
+            facts(|f| f.sec_fetch_site = Header::One(b"none")),
+            "refused a browser without origin (sec-fetch-site \"none\"): it sends no pairing token; give the page the one of the setting token (SPANDREL_HW_TOKEN), or unset that",
         ),
         (
             facts(|f| f.origin = Header::One(b"https://Evil.example:443")),
@@ -294,17 +329,38 @@ proptest! {
     /// Under no rules does a request with a browser's header come in as a program, and every refusal is one printable line.
     #[test]
     fn prop_browsers_are_never_programs(
-        host in any_header(), origin in any_header(), site in any_header(), is_child_server: bool, is_open: bool,
+        host in any_header(), origin in any_header(), site in any_header(), is_marked: bool, is_child_server: bool,
+        is_open: bool,
     ) {
         let rules = rules(if is_open { "*" } else { "default" });
         let facts = Facts {
             host: header(host.as_ref()), origin: header(origin.as_ref()), sec_fetch_site: header(site.as_ref()),
-            is_child_server, token: None,
+            browser_mark: is_marked.then_some("referer"), is_child_server, token: None,
         };
-        let is_browser = origin.is_some() || site.is_some();
+        let is_silent = origin.is_none() && site.is_none();
         match rules.judge(&facts) {
-            Ok(admitted) => prop_assert_eq!(admitted == Admitted::Page, is_browser),
+            Ok(admitted) => {
+                prop_assert_eq!(admitted == Admitted::Page, !is_silent || is_marked);
+                prop_assert!(is_open || !is_silent || !is_marked);
+            }
             Err(refusal) => prop_assert!(refusal.to_string().bytes().all(|b| (b' '..=b'~').contains(&b))),
+        }
+    }
+
+    /// A mark lets nothing in, and changes nothing of what says where it comes from.
+    #[test]
+    fn prop_marks_only_close(origin in any_header(), site in any_header(), is_child_server: bool, is_open: bool) {
+        let rules = rules(if is_open { "*" } else { "default" });
+        let plain = Facts {
+            host: Header::One(b"localhost"), origin: header(origin.as_ref()), sec_fetch_site: header(site.as_ref()),
+            is_child_server, ..Facts::default()
+        };
+        let marked = Facts { browser_mark: Some("referer"), ..plain };
+        let (before, after) = (rules.judge(&plain), rules.judge(&marked));
+        if origin.is_some() || site.is_some() {
+            prop_assert_eq!(before, after);
+        } else {
+            prop_assert!(before.is_ok() && (after == Ok(Admitted::Page) || after.is_err()));
         }
     }
 
