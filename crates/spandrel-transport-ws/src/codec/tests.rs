@@ -1,5 +1,7 @@
 //! The codec alone: the rules of RFC 6455, splits, limits.
 
+use std::io;
+
 use super::*;
 
 fn limits() -> Limits {
