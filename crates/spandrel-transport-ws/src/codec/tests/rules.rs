@@ -474,6 +474,42 @@ fn section_5_5_1_after_our_own_close() {
 }
 
 #[test]
+fn section_7_1_5_the_end_of_the_stream() {
+    for from in [Role::Client, Role::Server] {
+        let role = if from == Role::Client { Role::Server } else { Role::Client };
+        for (rule, bytes, want, is_mid_message) in [
+            ("nothing", vec![], WireError::Gone, false),
+            ("after a message", wire(from, &[(TEXT, b"x")]), WireError::Gone, false),
+            ("between parts", wire(from, &[(TEXT_PART, b"x")]), WireError::Gone, true),
+            ("after a byte", vec![TEXT], WireError::Truncated, false),
+            ("after a header", header(TEXT, 5, from), WireError::Truncated, true),
+            ("after the header of a part", header(TEXT_PART, 5, from), WireError::Truncated, true),
+            ("after the header of a ping", header(PING, 5, from), WireError::Truncated, true),
+            ("inside a part", [header(TEXT_PART, 5, from), vec![0x21]].concat(), WireError::Truncated, true),
+        ] {
+            let (mut codec, mut out) = (WsCodec::new(role, &Limits::default()), OutBuf::new());
+            let mut src = BytesMut::from(&bytes[..]);
+            while let Ok(Some(_)) = codec.decode(&mut src, false, &mut out) {}
+            assert_eq!(codec.is_mid_frame(), is_mid_message, "{rule}");
+            assert_eq!(codec.decode(&mut src, true, &mut out), Err(want), "{rule}");
+            assert_eq!(codec.encode(text("late"), &mut out), Err(WireError::Closing), "{rule}");
+            codec.close(&Close::normal(), &mut out);
+            assert!(out.is_empty(), "{rule}: nobody is there to hear it");
+        }
+    }
+}
+
+#[test]
+fn section_7_4_1_codes_that_stay_off_the_wire_are_not_sent() {
+    for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
+        let (mut codec, mut out) = (WsCodec::new(Role::Server, &Limits::default()), OutBuf::new());
+        codec.close(&Close::new(code, ""), &mut out);
+        assert!(out.is_empty(), "{code}");
+        assert_eq!(codec.encode(text("x"), &mut out), Ok(()), "{code} was no goodbye");
+    }
+}
+
+#[test]
 fn section_10_4_limits() {
     let full = vec![0_u8; FRAME_BYTES_MAX];
     let over = vec![0_u8; FRAME_BYTES_MAX + 1];
@@ -502,6 +538,17 @@ fn section_10_4_limits() {
             }
         }
     }
+}
+
+#[test]
+fn section_10_4_small_limits_leave_control_frames_alone() {
+    let mut limits = Limits::default().with_frame_bytes_max(10);
+    limits.fragments_max = 0;
+    let mut codec = WsCodec::new(Role::Server, &limits);
+    let (mut out, ping) = (OutBuf::new(), [b'p'; 125]);
+    let mut src = BytesMut::from(&wire(Role::Client, &[(PING, &ping), (TEXT, b"x")])[..]);
+    assert_eq!(codec.decode(&mut src, false, &mut out), Err(WireError::TooManyFragments { max: 0 }));
+    assert_eq!(unframe(&out.to_vec(), Role::Server), [(PONG, ping.to_vec())]);
 }
 
 #[test]
@@ -538,6 +585,10 @@ fn errors_name_what_came() {
             "text frame is not valid UTF-8 at byte 2",
         ),
         (&[(TEXT_PART, b"ab\xE2"), (LAST, b"x")], "text frame is not valid UTF-8 at byte 2"),
+        (
+            &[(TEXT, b"before"), (TEXT_PART, b"a\xFF"), (LAST, b"x")],
+            "text frame is not valid UTF-8 at byte 1",
+        ),
         (&[(CLOSE, b"\x03\xE8ab\xFF")], "text frame is not valid UTF-8 at byte 4"),
         (&[(BYTES_PART, &[0; 150]), (PART, &[0; 60])], "frame of 210 bytes is over the limit of 200"),
     ] {
