@@ -26,7 +26,6 @@ pub use run::{Failure, SLOW, Seed, mutations, seeds, seeds_dir};
 macro_rules! for_each_target {
     ($hand_to:ident) => {
         $hand_to! {
-            admission => spandrel_bridge_protocol::fuzz::fuzz_admission,
             authorization => spandrel_crypto::fuzz::fuzz_authorization,
             base64url => spandrel_crypto::fuzz::fuzz_base64url,
             bridge_admission => spandrel_bridge_protocol::fuzz::fuzz_admission,
@@ -37,7 +36,6 @@ macro_rules! for_each_target {
             canonical => spandrel_download_protocol::fuzz::fuzz_canonical,
             conversation => spandrel_download::fuzz::fuzz_conversation,
             csv_records => spandrel_source_parquet::fuzz::fuzz_records,
-            decrypt => spandrel_bridge_protocol::fuzz::fuzz_decrypt,
             endpoint => spandrel_wire::fuzz::fuzz_endpoint,
             engineio_frame => spandrel_socketio::fuzz::fuzz_engineio_frame,
             engineio_payload => spandrel_socketio::fuzz::fuzz_engineio_payload,
@@ -51,7 +49,6 @@ macro_rules! for_each_target {
             json_stream => spandrel_wire::fuzz::fuzz_json_stream,
             message => spandrel_download_protocol::fuzz::fuzz_message,
             node_lines => spandrel_transport_ipc::fuzz::fuzz_node_lines,
-            origin => spandrel_bridge_protocol::fuzz::fuzz_origin,
             pair => spandrel_download_protocol::fuzz::fuzz_pair,
             parent_line => spandrel_bridge_protocol::fuzz::fuzz_parent_line,
             pem => spandrel_transport::fuzz::fuzz_pem,
