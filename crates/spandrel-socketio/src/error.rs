@@ -102,7 +102,7 @@ pub enum PacketError {
     },
 }
 
-/// A text is not one JSON value as RFC 8259 has it, or nests too deep.
+/// A text is not one JSON value as RFC 8259 has it, nests too deep, or names attachments that are not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
@@ -119,5 +119,13 @@ pub enum JsonError {
         at: usize,
         /// The limit, [`Value::DEPTH_MAX`](crate::Value::DEPTH_MAX).
         max: usize,
+    },
+    /// JSON, but a placeholder names an attachment that was not given.
+    #[error("placeholder names attachment {num}, expected one of {count}, counted from 0")]
+    NoAttachment {
+        /// The number in the placeholder.
+        num: usize,
+        /// How many attachments there are.
+        count: usize,
     },
 }
