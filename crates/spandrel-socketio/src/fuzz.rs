@@ -70,6 +70,12 @@ pub fn fuzz_socketio_json(data: &[u8]) {
             holds(&member);
         }
     }
+    let count = data.len() % 4;
+    if let Ok(value) = Value::parse_with_attachments(Bytes::copy_from_slice(data), vec![Bytes::new(); count])
+    {
+        let packet = encode_event("x", &[&value], None);
+        assert!(packet.len_frames() <= 1 + count && packet.len_bytes() <= value.json().len() + 16 + 2 * count);
+    }
     let wrapped = Value::wrapped("data", &value);
     holds(&wrapped);
     assert_eq!(wrapped.member("data"), Some(value));
@@ -113,6 +119,7 @@ fn sent_again(packet: &Packet) {
         (Packet::Event(event), Some(Packet::Event(got))) => {
             assert_eq!((got.name(), got.ack_id()), (event.name(), event.ack_id()));
             assert!(same(&args, &got.args().collect::<Vec<_>>()));
+            only_named(&args, event.attachments().len(), got.attachments());
         }
         (Packet::Ack(ack), Some(Packet::Ack(got))) => {
             assert_eq!(got.id(), ack.id());
@@ -122,7 +129,17 @@ fn sent_again(packet: &Packet) {
     }
 }
 
-/// The texts and the buffers that reach a reader. Attachments that no argument names are not compared.
+/// No more attachments are sent than came, and only such as an argument names.
+fn only_named(args: &[Value], came: usize, sent: impl ExactSizeIterator<Item = Bytes>) {
+    assert!(sent.len() <= came, "{} attachments of {came}", sent.len());
+    let texts: Vec<_> = args.iter().map(Value::to_json_with_buffers).collect();
+    for data in sent {
+        let buffer = Value::binary(data).to_json_with_buffers();
+        assert!(texts.iter().any(|text| memchr::memmem::find(text, &buffer).is_some()), "sent for nobody");
+    }
+}
+
+/// The texts and the buffers that reach a reader.
 fn same(a: &[Value], b: &[Value]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_json_with_buffers() == b.to_json_with_buffers())
 }
@@ -147,6 +164,7 @@ mod tests {
         );
         let deep = format!("{}{}", "[".repeat(Value::DEPTH_MAX), "]".repeat(Value::DEPTH_MAX));
         fuzz_socketio_json(deep.as_bytes());
+        fuzz_socketio_json(br#"{"a":{"_placeholder":true,"num":1},"b":{"_placeholder":true,"num":0}}"#);
         fuzz_socketio_json(b"{\"data\":{\"key\":\"\\ud83d\"},\n\"key\":[]}");
     }
 

@@ -249,12 +249,47 @@ fn attachments_of_several_packets_are_counted_anew() {
     let b = received(r#"[{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}],5"#, &[&[2], &[3]]);
     let args = [a.arg(0).unwrap(), b.arg(0).unwrap(), Value::NULL, b.arg(1).unwrap()];
     let packet = encode_event("m", &args.iter().collect::<Vec<_>>(), None);
-    let want = r#"453-["m",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":2},{"_placeholder":true,"num":1}],null,5]"#;
+    let want = r#"453-["m",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":1},{"_placeholder":true,"num":2}],null,5]"#;
     assert_eq!(packet.text().as_text(), Some(want));
     let Packet::Event(event) = back(&packet) else { panic!("an event") };
     let got: Vec<_> = event.args().map(|v| v.to_json_with_buffers()).collect();
     let want: Vec<_> = args.iter().map(Value::to_json_with_buffers).collect();
     assert_eq!(got, want);
+}
+
+#[test]
+fn only_attachments_that_are_named_go_out() {
+    let event = received(
+        r#"{"key":"k","b":{"_placeholder":true,"num":1},"c":{"_placeholder":true,"num":2}},{"_placeholder":true,"num":7}"#,
+        &[&[1], &[2], &[3]],
+    );
+    let (arg, stranger) = (event.arg(0).unwrap(), event.arg(1).unwrap());
+    let (key, b, c) = (arg.member("key").unwrap(), arg.member("b").unwrap(), arg.member("c").unwrap());
+    let one = |num| format!(r#"{{"_placeholder":true,"num":{num}}}"#);
+    let [zero, first] = [one(0), one(1)];
+    for (name, args, want, attached) in [
+        ("none named: a plain packet", vec![&key], r#"437["k"]"#.to_owned(), vec![]),
+        ("one of three", vec![&key, &b], format!(r#"461-7["k",{zero}]"#), vec![2]),
+        ("in the order of the text", vec![&c, &b], format!("462-7[{zero},{first}]"), vec![3, 2]),
+        ("twice, sent once", vec![&c, &c, &b], format!("462-7[{zero},{zero},{first}]"), vec![3, 2]),
+        ("one that did not come", vec![&stranger], "437[null]".to_owned(), vec![]),
+        ("beside one that came", vec![&stranger, &b], format!("461-7[null,{zero}]"), vec![2]),
+    ] {
+        let packet = encode_ack(7, &args);
+        assert_eq!(packet.text().as_text(), Some(&*want), "{name}");
+        let got: Vec<_> = packet.frames().skip(1).map(|frame| frame.data().to_vec()).collect();
+        assert_eq!(got, attached.into_iter().map(|n: u8| vec![4, n]).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn a_placeholder_without_attachments_names_none_of_another_value() {
+    let plain = Value::parse(r#"{"_placeholder":true,"num":0}"#).unwrap();
+    let packet = encode_event("m", &[&plain], None);
+    assert_eq!(packet.text().as_text(), Some(r#"42["m",{"_placeholder":true,"num":0}]"#), "text in a plain one");
+    let real = received(r#"{"_placeholder":true,"num":0}"#, &[&[9]]).arg(0).unwrap();
+    let packet = encode_event("m", &[&plain, &real], None);
+    assert_eq!(packet.text().as_text(), Some(r#"451-["m",null,{"_placeholder":true,"num":0}]"#));
 }
 
 use crate::json::tests::json_text;
@@ -297,6 +332,17 @@ proptest! {
             prop_assert_eq!(got.to_json_with_buffers(), want.to_json_with_buffers());
         }
         prop_assert_eq!(event.args().count(), args.len());
+        // Each of those named once, in the order of the text, and no other.
+        let mut named = Vec::new();
+        for pick in &picks {
+            let i = pick % events.len();
+            let data = vec![u8::try_from(i).unwrap(); sizes[i]];
+            if !named.iter().any(|(of, _)| *of == i) {
+                named.extend([(i, vec![1, 2]), (i, data)]);
+            }
+        }
+        let named: Vec<_> = named.into_iter().map(|(_, data)| data).collect();
+        prop_assert_eq!(event.attachments().map(|a| a.to_vec()).collect::<Vec<_>>(), named);
     }
 
     /// Foreign text never panics, and what is taken can be sent again with the same meaning.
