@@ -47,6 +47,11 @@ impl Encoded {
         self.attachments.frames().iter().fold(self.text.len(), |n, frame| n.saturating_add(frame.len()))
     }
 
+    /// Is it longer than a message may be? A reader with this limit counts the type of the first frame on top.
+    pub(crate) fn is_over(&self, message_bytes_max: usize) -> bool {
+        self.len_bytes() > message_bytes_max.saturating_add(1)
+    }
+
     fn from_text(text: Vec<u8>) -> Self {
         Self { text: Frame::from_checked_text(text.into()), attachments: Attachments::default() }
     }

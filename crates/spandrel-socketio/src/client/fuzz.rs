@@ -7,6 +7,7 @@ use super::{Output, Session, SessionConfig, Transports};
 use crate::{Form, Limits, Value, encode_event, encode_payload};
 
 const QUEUED_MAX: usize = 600;
+const MESSAGE_MAX: usize = 400;
 
 /// Plays with a session: each byte is an operation, some take the next ones as their argument.
 ///
@@ -25,7 +26,7 @@ pub fn fuzz_socketio_client(data: &[u8]) {
         1 => Transports::WebSocket,
         _ => Transports::PollingThenWebSocket,
     };
-    let mut limits = Limits::default().with_message_bytes_max(400).with_queued_max(QUEUED_MAX, 64);
+    let mut limits = Limits::default().with_message_bytes_max(MESSAGE_MAX).with_queued_max(QUEUED_MAX, 64);
     limits.acks_max = 4;
     let now = Millis::new(1_000_000);
     let session = Session::new(now, SessionConfig::new(transports).with_limits(limits));
@@ -84,10 +85,13 @@ impl Play {
                 self.session.socket_gone(None);
             }
             11 => {
-                let padding = Value::from_text(&"x".repeat(usize::from(argument())));
+                let padding = Value::from_text(&"x".repeat(2 * usize::from(argument())));
                 let waited = self.session.waiting_bytes();
-                let taken = self.session.send(&encode_event("n", &[&padding], None)).is_ok();
+                let packet = encode_event("n", &[&padding], None);
+                let taken = self.session.send(&packet).is_ok();
                 let waits = self.session.waiting_bytes();
+                assert!(!taken || packet.len_bytes() <= MESSAGE_MAX + 1, "longer than a message may be");
+                assert!(taken || waits == waited, "refused, and queued");
                 assert!(!taken || waits <= QUEUED_MAX || waited == 0, "{waited} waited, {waits} wait");
             }
             12 => {

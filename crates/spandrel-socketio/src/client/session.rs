@@ -85,6 +85,14 @@ pub enum SendError {
     /// The session is over, or this side left.
     #[error("the session is closed")]
     Closed,
+    /// Longer than any message may be. It is dropped, and would be again.
+    #[error("packet of {len} bytes is over the limit of {max}")]
+    TooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
     /// Too much waits already. Send it later or leave it.
     #[error("too much waits to be sent already")]
     Full,
@@ -259,12 +267,16 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`], [`SendError::Full`].
+    /// [`SendError::Closed`], [`SendError::TooLong`], [`SendError::Full`].
     pub fn send(&mut self, packet: &Encoded) -> Result<(), SendError> {
         if !matches!(self.stage, Stage::Opening { .. } | Stage::Open) {
             return Err(SendError::Closed);
         }
         let limits = &self.config.limits;
+        let max = limits.message_bytes_max;
+        if packet.is_over(max) {
+            return Err(SendError::TooLong { len: packet.len_bytes(), max });
+        }
         let bytes = self.waiting_bytes().saturating_add(packet.len_bytes());
         let frames = self.queue.len().saturating_add(packet.len_frames());
         let nothing_waits = self.queue.is_empty() && self.unwritten == 0;

@@ -316,6 +316,28 @@ fn a_large_queue_goes_out_in_several_posts() {
 }
 
 #[test]
+fn a_packet_over_the_limit_is_not_taken_and_the_session_lives_on() {
+    let limits = Limits::default().with_message_bytes_max(12);
+    let config = SessionConfig::new(Transports::WebSocket).with_limits(limits);
+    let arg = |text: &str| Value::parse(text.to_owned()).unwrap();
+    let mut session = Session::new(at(0), config);
+    for (name, arg, want) in [
+        ("fits", arg("123456"), Ok(())),
+        ("one over", arg("1234567"), Err(SendError::TooLong { len: 14, max: 12 })),
+        ("an attachment", Value::binary(vec![1; 20]), Err(SendError::TooLong { len: 59, max: 12 })),
+    ] {
+        assert_eq!(session.send(&encode_event("", &[&arg], None)), want, "{name}");
+    }
+    assert_eq!(session.ask("", &[&arg("123456")]), Err(SendError::TooLong { len: 14, max: 12 }));
+    assert_eq!(session.acknowledge(0, &[&arg("12345678")]), Ok(()));
+    assert_eq!(session.acknowledge(10, &[&arg("12345678")]), Err(SendError::TooLong { len: 14, max: 12 }));
+    assert_eq!(session.ask("", &[&arg("12345")]), Ok(0), "what was refused took no number");
+    session.frame(at(0), Frame::text(OPEN));
+    session.frame(at(0), Frame::text("40"));
+    assert_eq!(frames(&mut session), [r#"42["",123456]"#, "430[12345678]", r#"420["",12345]"#]);
+}
+
+#[test]
 fn client_and_server_meet_over_each_transport() {
     for transports in [Transports::WebSocket, Transports::Polling, Transports::PollingThenWebSocket] {
         let mut world = World::new(transports);

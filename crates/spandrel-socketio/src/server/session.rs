@@ -320,10 +320,9 @@ impl Session {
         if self.stage != Stage::Open {
             return Err(SendError::Closed);
         }
-        let (len, max) = (packet.len_bytes(), self.config.limits.message_bytes_max);
-        // The types of its frames are not part of it.
-        if len > max.saturating_add(packet.len_frames()) {
-            return Err(SendError::TooLong { len, max });
+        let max = self.config.limits.message_bytes_max;
+        if packet.is_over(max) {
+            return Err(SendError::TooLong { len: packet.len_bytes(), max });
         }
         self.enqueue(now, packet.frames(), packet.len_bytes())
     }
