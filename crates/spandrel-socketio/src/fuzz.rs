@@ -4,8 +4,8 @@ use bytes::Bytes;
 use spandrel_wire::Frame;
 
 use crate::{
-    Decoder, EnginePacket, Form, Handshake, Limits, Packet, Value, decode_payload, encode_ack, encode_event,
-    encode_payload,
+    Decoder, EnginePacket, Form, Handshake, Limits, Packet, PacketKind, Value, decode_payload, encode_ack,
+    encode_event, encode_payload,
 };
 
 fn limits() -> Limits {
@@ -27,11 +27,17 @@ pub fn fuzz_engineio_payload(data: &[u8]) {
     }
 }
 
-/// A WebSocket frame of any bytes: its packet makes the same frame, and a handshake is read as it is written.
+/// A WebSocket frame of any bytes: its packet makes the same frame, binary in text a binary one, and a handshake is read as it is written.
 pub fn fuzz_engineio_frame(data: &[u8]) {
     for frame in frames_of(data) {
         if let Ok(packet) = EnginePacket::from_frame(frame.clone()) {
-            assert_eq!(packet.into_frame(), frame);
+            assert_eq!(PacketKind::of(&frame), Ok(packet.kind));
+            let again = packet.into_frame();
+            if frame.as_text().is_some_and(|text| text.starts_with('b')) {
+                assert!(!again.is_text() && again.len() <= frame.len());
+            } else {
+                assert_eq!(again, frame);
+            }
         }
         if let Ok(handshake) = Handshake::parse(&frame) {
             assert_eq!(Handshake::parse(&handshake.encode()), Ok(handshake));
@@ -74,7 +80,9 @@ pub fn fuzz_socketio_json(data: &[u8]) {
     if let Ok(value) = Value::parse_with_attachments(Bytes::copy_from_slice(data), vec![Bytes::new(); count])
     {
         let packet = encode_event("x", &[&value], None);
-        assert!(packet.len_frames() <= 1 + count && packet.len_bytes() <= value.json().len() + 16 + 2 * count);
+        assert!(
+            packet.len_frames() <= 1 + count && packet.len_bytes() <= value.json().len() + 16 + 2 * count
+        );
     }
     let wrapped = Value::wrapped("data", &value);
     holds(&wrapped);
@@ -159,6 +167,8 @@ mod tests {
         fuzz_engineio_payload("35:42[\"message\",{\"data\":{\"v\":\"한글😀\"}}]2:40".as_bytes());
         fuzz_engineio_payload(&[1, 4, 255, 4, 1, 2, 255]);
         fuzz_engineio_frame(br#"0{"sid":"a","upgrades":[],"pingInterval":1,"pingTimeout":2}"#);
+        fuzz_engineio_frame(b"b4AQL/");
+        fuzz_socketio_packet(b"451-[\"a\",{\"_placeholder\":true,\"num\":0}]\xffb4AQL/");
         fuzz_socketio_packet(
             b"451-[\"a\",{\"_placeholder\":true,\"num\":0}]\xff\x04ab\xff427[\"b\",1]\xff437[]",
         );

@@ -174,11 +174,13 @@ fn word(n: u8) -> Frame {
         "41",
         "1",
         "44\"no\"",
+        "b4AQL/",
+        "b4-",
         "40/a",
         "4garb",
         r#"0{"sid":"abc","upgrades":["websocket"],"pingInterval":0,"pingTimeout":0}"#,
     ];
-    match words.get(usize::from(n % 20)) {
+    match words.get(usize::from(n % 22)) {
         Some(text) => Frame::text(*text),
         None => Frame::binary(vec![4, n]),
     }

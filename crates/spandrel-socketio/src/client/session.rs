@@ -8,7 +8,7 @@ use spandrel_wire::{Frame, Millis};
 use super::{SessionConfig, Transports};
 use crate::{
     Ack, Decoder, Encoded, EngineError, Event, Form, Handshake, Packet, PacketError, PacketKind, Value,
-    decode_payload, encode_ack, encode_disconnect, encode_event, encode_payload,
+    decode_payload, encode_ack, encode_disconnect, encode_event, encode_payload, engine::without_base64,
 };
 
 /// What a [`Session`] asks for or tells.
@@ -464,6 +464,10 @@ impl Session {
                 Err(e) => self.end(CloseReason::Broken(e)),
             };
         }
+        let frame = match without_base64(frame, self.config.limits.message_bytes_max) {
+            Ok(frame) => frame,
+            Err(e) => return self.end(CloseReason::Broken(e)),
+        };
         match PacketKind::of(&frame) {
             Ok(PacketKind::Message) => match self.decoder.push(frame) {
                 Ok(packet) => packet.into_iter().for_each(|packet| self.message(packet)),

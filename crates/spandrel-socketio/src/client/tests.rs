@@ -338,6 +338,18 @@ fn a_packet_over_the_limit_is_not_taken_and_the_session_lives_on() {
 }
 
 #[test]
+fn a_server_may_send_its_attachments_in_base64() {
+    let mut session = over_socket();
+    session.frame(at(1), Frame::text(r#"451-["a",{"_placeholder":true,"num":0}]"#));
+    session.frame(at(1), Frame::text("b4AQL/"));
+    let [Output::Received(event)] = &outputs(&mut session)[..] else { panic!("an event") };
+    assert_eq!(event.attachments().collect::<Vec<_>>(), [&[1, 2, 255][..]]);
+    session.frame(at(2), Frame::text("b4?"));
+    let why = CloseReason::Broken(crate::EngineError::Base64);
+    assert_eq!(outputs(&mut session), [Output::HangUp, Output::Closed(why)]);
+}
+
+#[test]
 fn client_and_server_meet_over_each_transport() {
     for transports in [Transports::WebSocket, Transports::Polling, Transports::PollingThenWebSocket] {
         let mut world = World::new(transports);

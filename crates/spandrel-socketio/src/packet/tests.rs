@@ -171,6 +171,36 @@ fn attachments_out_of_place_are_errors() {
 }
 
 #[test]
+fn attachments_in_base64_are_taken_as_text_frames() {
+    for text in ["b4AQL/", "b4AQL/AA==", "b4AQL/AA"] {
+        let mut decoder = decoder();
+        assert_eq!(decoder.push(Frame::text(r#"451-["a",{"_placeholder":true,"num":0}]"#)), Ok(None));
+        let Ok(Some(Packet::Event(event))) = decoder.push(Frame::text(text)) else { panic!("{text}") };
+        let want: &[u8] = if text.len() > 6 { &[1, 2, 255, 0] } else { &[1, 2, 255] };
+        assert_eq!(event.attachments().collect::<Vec<_>>(), [want], "{text}");
+    }
+    for (text, want) in [
+        ("b4AQL/", PacketError::NotAnnounced),
+        ("b2AQL/", PacketError::NotMessage),
+        ("b4AQL-", PacketError::Base64),
+        ("b7AQL/", PacketError::NotMessage),
+        ("b", PacketError::NotMessage),
+    ] {
+        assert_eq!(decoder().push(Frame::text(text)), Err(want), "{text}");
+    }
+    let limits = Limits::default().with_message_bytes_max(30);
+    for (len, want) in [(10, true), (11, false)] {
+        let mut decoder = Decoder::new(&limits);
+        assert_eq!(decoder.push(Frame::text("451-[\"abcdefghijkl\"]")), Ok(None));
+        let (_, body) = crate::encode_payload([&Frame::binary(vec![4; len + 1])], true);
+        let text = std::str::from_utf8(&body).unwrap().split_once(':').unwrap().1.to_owned();
+        assert_eq!(decoder.push(Frame::text(text)).is_ok(), want, "{len}");
+    }
+    let long = Frame::text(format!("b4{}", "AAAA".repeat(11)));
+    assert_eq!(Decoder::new(&limits).push(long), Err(PacketError::TooLong { len: 34, max: 30 }));
+}
+
+#[test]
 fn one_over_each_limit_is_refused() {
     let limits = Limits::default().with_message_bytes_max(100);
     let text = |n: usize| Frame::text(format!("42[\"{}\"]", "x".repeat(n - 5)));
@@ -286,7 +316,11 @@ fn only_attachments_that_are_named_go_out() {
 fn a_placeholder_without_attachments_names_none_of_another_value() {
     let plain = Value::parse(r#"{"_placeholder":true,"num":0}"#).unwrap();
     let packet = encode_event("m", &[&plain], None);
-    assert_eq!(packet.text().as_text(), Some(r#"42["m",{"_placeholder":true,"num":0}]"#), "text in a plain one");
+    assert_eq!(
+        packet.text().as_text(),
+        Some(r#"42["m",{"_placeholder":true,"num":0}]"#),
+        "text in a plain one"
+    );
     let real = received(r#"{"_placeholder":true,"num":0}"#, &[&[9]]).arg(0).unwrap();
     let packet = encode_event("m", &[&plain, &real], None);
     assert_eq!(packet.text().as_text(), Some(r#"451-["m",null,{"_placeholder":true,"num":0}]"#));

@@ -105,8 +105,25 @@ impl Play {
             17 => self.tell(Frame::text("2abc")),
             18 => self.tell(Frame::text("40/foo")),
             19 => {
-                let words =
-                    ["41", "1", "3", "6", "0", "5", "4", "", "9", "49", "451-[\"x\",1]", "41/foo", "42[1]"];
+                let words = [
+                    "41",
+                    "1",
+                    "3",
+                    "6",
+                    "0",
+                    "5",
+                    "4",
+                    "",
+                    "9",
+                    "49",
+                    "451-[\"x\",1]",
+                    "b4AQL/",
+                    "b4AQ==",
+                    "b2",
+                    "b4-",
+                    "41/foo",
+                    "42[1]",
+                ];
                 let word = words.get(usize::from(argument()) % words.len()).copied().unwrap_or_default();
                 self.tell(Frame::text(word));
             }

@@ -9,6 +9,7 @@ use super::SessionConfig;
 use crate::{
     Ack, Decoder, Encoded, EngineError, EnginePacket, Event, Form, Handshake, Packet, PacketError,
     PacketKind, Value, decode_payload, encode_connect, encode_disconnect, encode_error,
+    engine::without_base64,
 };
 
 /// What carries a session.
@@ -497,6 +498,13 @@ impl Session {
             Stage::Open | Stage::Left(_) => self.heard = now,
             Stage::Ending(_) | Stage::Over => return Ok(()), // behind what ended it
         }
+        let frame = match without_base64(frame, self.config.limits.message_bytes_max) {
+            Ok(frame) => frame,
+            Err(e) => {
+                self.end(now, CloseReason::Broken(e));
+                return Err(Refusal::Body);
+            }
+        };
         match PacketKind::of(&frame) {
             Ok(PacketKind::Message) if self.is_open() => self.message(now, frame),
             Ok(PacketKind::Ping) if self.is_open() => {

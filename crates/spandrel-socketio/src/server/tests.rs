@@ -202,13 +202,22 @@ fn a_packet_is_taken_when_a_peer_with_the_same_limit_takes_it() {
         let mut session = Session::new(T0, "s", Carrier::WebSocket, Arc::clone(&config));
         while session.next_frame().is_some() {}
         let sent = session.send(at(1), &packet);
-        let want = if is_readable {
-            Ok(())
-        } else {
-            Err(SendError::TooLong { len: packet.len_bytes(), max: 100 })
-        };
+        let want =
+            if is_readable { Ok(()) } else { Err(SendError::TooLong { len: packet.len_bytes(), max: 100 }) };
         assert_eq!((sent, session.next_frame().is_some()), (want, is_readable), "{len}");
     }
+}
+
+#[test]
+fn a_client_may_send_its_attachments_in_base64() {
+    let mut session = open(Carrier::WebSocket);
+    session.frame(at(1), Frame::text(r#"451-["a",{"_placeholder":true,"num":0}]"#));
+    session.frame(at(1), Frame::text("b4AQL/"));
+    let [Output::Received(event)] = &outputs(&mut session)[..] else { panic!("an event") };
+    assert_eq!(event.attachments().collect::<Vec<_>>(), [&[1, 2, 255][..]]);
+    session.frame(at(2), Frame::text("b4?"));
+    let broken = Output::Closed(CloseReason::Broken(EngineError::Base64));
+    assert_eq!(outputs(&mut session), [broken, Output::HangUp]);
 }
 
 #[test]
