@@ -67,6 +67,7 @@ impl Play {
                 if let Some((_, body)) = self.session.next_post() {
                     assert!(!self.is_posting && !body.is_empty(), "two POSTs at once, or one of nothing");
                     assert!(!self.session.is_over() && !self.session.is_over_websocket());
+                    assert!(body.len() <= MESSAGE_MAX + 13, "{} bytes in one POST", body.len());
                     self.is_posting = true;
                 }
             }

@@ -165,6 +165,9 @@ enum Way {
     WebSocket,
 }
 
+/// Most bytes that stand before a packet in a polling body: its sort, ten digits, the end of the digits.
+const PREFIX_BYTES_MAX: usize = 12;
+
 impl Session {
     /// Starts a session: the first [`Output`] waits.
     #[must_use]
@@ -380,18 +383,24 @@ impl Session {
         self.out.pop_front()
     }
 
-    /// Returns the body of a POST, unless one is under way: everything that waits, as far as one body may hold it.
+    /// Returns the body of a POST, unless one is under way: everything that waits, as far as it takes no more room than the
+    /// longest message alone, and at least one frame.
     pub fn next_post(&mut self) -> Option<(Form, Bytes)> {
         if !self.may_request() || self.is_posting || self.handshake.is_none() {
             return None;
         }
         let limits = &self.config.limits;
-        let (frames_max, bytes_max) = (limits.packets_per_payload_max, limits.message_bytes_max);
+        let frames_max = limits.packets_per_payload_max;
+        let bytes_max = limits.message_bytes_max.saturating_add(1 + PREFIX_BYTES_MAX);
         let (mut frames, mut bytes) = (Vec::new(), 0_usize);
-        while frames.len() < frames_max && bytes < bytes_max {
-            let Some(frame) = self.next_waiting() else { break };
-            bytes = bytes.saturating_add(frame.len());
-            frames.push(frame);
+        while frames.len() < frames_max
+            && let Some(next) = self.peek_waiting()
+        {
+            bytes = bytes.saturating_add(next.len()).saturating_add(PREFIX_BYTES_MAX);
+            if bytes > bytes_max && !frames.is_empty() {
+                break;
+            }
+            frames.extend(self.next_waiting());
         }
         if frames.is_empty() {
             return None;
@@ -570,12 +579,16 @@ impl Session {
     }
 
     /// The next of what waits; messages only once the server has let the client in.
+    fn peek_waiting(&self) -> Option<&Frame> {
+        let messages = if let Stage::Opening { .. } = self.stage { None } else { self.queue.front() };
+        self.control.front().or(messages)
+    }
+
+    /// Takes what [`peek_waiting`](Self::peek_waiting) shows.
     fn next_waiting(&mut self) -> Option<Frame> {
+        self.peek_waiting()?;
         if let Some(frame) = self.control.pop_front() {
             return Some(frame);
-        }
-        if let Stage::Opening { .. } = self.stage {
-            return None;
         }
         let frame = self.queue.pop_front()?;
         self.queued_bytes = self.queued_bytes.saturating_sub(frame.len());

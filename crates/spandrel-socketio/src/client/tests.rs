@@ -316,6 +316,31 @@ fn a_large_queue_goes_out_in_several_posts() {
 }
 
 #[test]
+fn a_post_holds_one_longest_packet_at_most() {
+    const MAX: usize = 300;
+    let limits = Limits::default().with_message_bytes_max(MAX);
+    let new = || {
+        let config = SessionConfig::new(Transports::Polling).with_limits(limits.clone());
+        let mut session = Session::new(at(0), config);
+        session.answer(at(0), body(&[OPEN, "40"]), Form::Text);
+        session
+    };
+    for (len, bodies) in [(10, 1), (130, 2), (200, 3), (291, 3)] {
+        let mut session = new();
+        for _ in 0..3 {
+            session.send(&encode_event("n", &[&Value::from_text(&"x".repeat(len))], None)).unwrap();
+        }
+        let mut sizes = Vec::new();
+        while let Some((_, body)) = session.next_post() {
+            sizes.push(body.len());
+            session.post_done();
+        }
+        assert_eq!(sizes.len(), bodies, "{len}: {sizes:?}");
+        assert!(sizes.iter().all(|size| *size <= MAX + 13), "{len}: {sizes:?}");
+    }
+}
+
+#[test]
 fn a_packet_over_the_limit_is_not_taken_and_the_session_lives_on() {
     let limits = Limits::default().with_message_bytes_max(12);
     let config = SessionConfig::new(Transports::WebSocket).with_limits(limits);
