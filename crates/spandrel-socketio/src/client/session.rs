@@ -107,7 +107,7 @@ pub enum SendError {
 /// One session of a client. The [module](super) says how to drive it.
 ///
 /// - Pings every interval of the handshake; any packet is life. Silence for the timeout after a ping, or for both
-///   together, closes the session.
+///   together, closes the session. Both times are kept within the bounds of the configuration.
 /// - Upgrade: after `3probe` it asks for nothing more over polling; once the GET and the POST under way are answered,
 ///   it says `5` and goes on over the WebSocket. Nothing is lost, doubled or reordered. A WebSocket that fails before
 ///   `5` changes nothing; one that fails afterwards is the end.
@@ -604,13 +604,15 @@ impl Session {
     /// When silence is the end: after a ping that nothing followed, and in any case.
     fn silent_at(&self) -> Millis {
         let Some(handshake) = &self.handshake else { return Millis::MAX };
-        let timeout_ms = handshake.ping_timeout_ms.max(1);
+        let SessionConfig { ping_timeout_ms_min: min, ping_timeout_ms_max: max, .. } = self.config;
+        let timeout_ms = handshake.ping_timeout_ms.min(max).max(min).max(1);
         let pinged = self.pinged.map_or(Millis::MAX, |at| at.after(timeout_ms));
         pinged.min(self.heard.after(self.ping_interval_ms()).after(timeout_ms))
     }
 
     fn ping_interval_ms(&self) -> u64 {
         let asked = self.handshake.as_ref().map_or(0, |handshake| handshake.ping_interval_ms);
-        asked.max(self.config.ping_interval_ms_min).max(1)
+        let SessionConfig { ping_interval_ms_min: min, ping_interval_ms_max: max, .. } = self.config;
+        asked.min(max).max(min).max(1)
     }
 }

@@ -375,6 +375,40 @@ fn a_server_may_send_its_attachments_in_base64() {
 }
 
 #[test]
+fn the_times_a_server_announces_have_bounds() {
+    let opened = |config: SessionConfig, interval: u64, timeout: u64| {
+        let mut session = Session::new(at(0), config);
+        let open =
+            format!(r#"0{{"sid":"abc","upgrades":[],"pingInterval":{interval},"pingTimeout":{timeout}}}"#);
+        session.frame(at(0), Frame::text(open));
+        session.frame(at(0), Frame::text("40"));
+        let mut pinged = None;
+        while let Some(wake) = session.wake() {
+            session.tick(wake);
+            if session.next_frame().is_some() {
+                pinged = pinged.or(Some(wake.get()));
+            }
+            if session.is_over() {
+                return (pinged, wake.get());
+            }
+        }
+        panic!("never over")
+    };
+    let new = || SessionConfig::new(Transports::WebSocket);
+    let strict = || new().with_ping_interval_ms(500, 1000).with_ping_timeout_ms(2000, 3000);
+    for (name, config, announced, want) in [
+        ("within", strict(), (700, 2500), (Some(700), 3200)),
+        ("too long", strict(), (25_000, 60_000), (Some(1000), 4000)),
+        ("too short", strict(), (0, 0), (Some(500), 2500)),
+        ("default, short", new(), (0, 0), (Some(100), 200)),
+        ("default, long", new(), (25_000, 60_000), (Some(25_000), 85_000)),
+        ("the floor wins", new().with_ping_timeout_ms(50, 10), (100, 1), (Some(100), 150)),
+    ] {
+        assert_eq!(opened(config, announced.0, announced.1), want, "{name}");
+    }
+}
+
+#[test]
 fn client_and_server_meet_over_each_transport() {
     for transports in [Transports::WebSocket, Transports::Polling, Transports::PollingThenWebSocket] {
         let mut world = World::new(transports);
