@@ -47,6 +47,11 @@ impl Encoded {
         self.attachments.frames().iter().fold(self.text.len(), |n, frame| n.saturating_add(frame.len()))
     }
 
+    /// Is it longer than a message may be? A reader with this limit counts the type of the first frame on top.
+    pub(crate) fn is_over(&self, message_bytes_max: usize) -> bool {
+        self.len_bytes() > message_bytes_max.saturating_add(1)
+    }
+
     fn from_text(text: Vec<u8>) -> Self {
         Self { text: Frame::from_checked_text(text.into()), attachments: Attachments::default() }
     }
@@ -54,7 +59,9 @@ impl Encoded {
 
 /// Makes an event, `42["name",args..]`, with an acknowledgement asked for under `ack_id`, `427["name",args..]`.
 ///
-/// Arguments that bring attachments make it a binary one, `451-["name",..]`, and the attachments follow, not copied.
+/// Arguments that name attachments make it a binary one, `451-["name",..]`, and those attachments follow, not copied, in
+/// the order in which they are named. Where any argument [has attachments](Value::has_attachments), a placeholder that names
+/// none becomes `null`.
 #[must_use]
 pub fn encode_event(name: &str, args: &[&Value], ack_id: Option<u64>) -> Encoded {
     encode_args([b'2', b'5'], ack_id, Some(name), args)
@@ -103,70 +110,86 @@ fn constant(text: &'static [u8]) -> Encoded {
 /// `kinds`: the digit without attachments and the one with.
 fn encode_args(kinds: [u8; 2], id: Option<u64>, name: Option<&str>, args: &[&Value]) -> Encoded {
     let [plain, binary] = kinds;
-    let attachments = Joined::of(args);
-    let count = attachments.list.frames().len();
     let text_len = args.iter().fold(0_usize, |n, arg| n.saturating_add(arg.json().len() + 1));
     let mut out = Vec::with_capacity(text_len + name.map_or(0, str::len) + 32);
     out.push(b'4');
-    out.push(if count == 0 { plain } else { binary });
-    if count > 0 {
-        write_number(count as u64, &mut out);
+    if !args.iter().any(|arg| arg.has_attachments()) {
+        out.push(plain);
+        write_args(id, name, args, &mut out, |arg, out| out.extend_from_slice(arg.json()));
+        return Encoded::from_text(out);
+    }
+    // How many are named is known behind the text only.
+    let mut named = Named::default();
+    let mut text = Vec::with_capacity(out.capacity());
+    write_args(id, name, args, &mut text, |arg, text| named.write(arg, text));
+    if named.frames.is_empty() {
+        out.push(plain);
+    } else {
+        out.push(binary);
+        write_number(named.frames.len() as u64, &mut out);
         out.push(b'-');
     }
+    out.extend_from_slice(&text);
+    Encoded {
+        text: Frame::from_checked_text(out.into()),
+        attachments: Attachments::from_frames(named.frames),
+    }
+}
+
+/// Writes `7["name",args..]`.
+fn write_args(
+    id: Option<u64>,
+    name: Option<&str>,
+    args: &[&Value],
+    out: &mut Vec<u8>,
+    mut write: impl FnMut(&Value, &mut Vec<u8>),
+) {
     if let Some(id) = id {
-        write_number(id, &mut out);
+        write_number(id, out);
     }
     out.push(b'[');
     if let Some(name) = name {
-        write_string(name, &mut out);
+        write_string(name, out);
     }
     for (i, arg) in args.iter().enumerate() {
         if i > 0 || name.is_some() {
             out.push(b',');
         }
-        attachments.write(arg, &mut out);
+        write(arg, out);
     }
     out.push(b']');
-    Encoded { text: Frame::from_checked_text(out.into()), attachments: attachments.list }
 }
 
-/// The attachments of several values as those of one packet.
-struct Joined {
-    list: Attachments,
-    /// The lists that were joined, and how many attachments come before each; empty when there was one at most.
-    parts: Vec<(Attachments, usize)>,
+/// The attachments of one packet: those its values name, counted in the order in which they are named first.
+#[derive(Default)]
+struct Named {
+    frames: Vec<Bytes>,
+    /// The lists the values name theirs from, and the new number of each that was named.
+    lists: Vec<(Attachments, Vec<Option<usize>>)>,
 }
 
-impl Joined {
-    fn of(args: &[&Value]) -> Self {
-        let mut lists = args.iter().filter(|arg| arg.has_attachments()).map(|arg| arg.attachment_list());
-        let Some(first) = lists.next() else {
-            return Self { list: Attachments::default(), parts: Vec::new() };
-        };
-        let mut parts = vec![(first.clone(), 0)];
-        let mut count = first.frames().len();
-        for list in lists {
-            if !parts.iter().any(|(seen, _)| seen.is_same(list)) {
-                parts.push((list.clone(), count));
-                count += list.frames().len();
-            }
-        }
-        if parts.len() == 1 {
-            return Self { list: first.clone(), parts: Vec::new() };
-        }
-        let frames = parts.iter().flat_map(|(list, _)| list.frames().iter().cloned()).collect();
-        Self { list: Attachments::from_frames(frames), parts }
-    }
-
-    /// Writes a value, its placeholders counted anew where that is needed.
-    fn write(&self, value: &Value, out: &mut Vec<u8>) {
-        let before = self.parts.iter().find(|(list, _)| list.is_same(value.attachment_list()));
-        let Some((_, before)) = before.filter(|(_, before)| *before > 0) else {
-            return out.extend_from_slice(value.json());
-        };
+impl Named {
+    /// Writes a value with its placeholders counted anew. One that names nothing becomes `null`: as it is, it would name
+    /// what belongs to another value, or make a peer refuse the packet.
+    fn write(&mut self, value: &Value, out: &mut Vec<u8>) {
+        let list = value.attachment_list();
+        let known = self.lists.iter().position(|(seen, _)| seen.is_same(list)).unwrap_or_else(|| {
+            self.lists.push((list.clone(), vec![None; list.frames().len()]));
+            self.lists.len() - 1
+        });
+        let Self { frames, lists } = self;
+        let mut numbers = lists.get_mut(known).map(|(_, numbers)| numbers);
         replace_placeholders(value.json(), out, |num, out| {
+            let slot = numbers.as_mut().and_then(|numbers| numbers.get_mut(num));
+            let Some((slot, frame)) = slot.zip(list.frames().get(num)) else {
+                return out.extend_from_slice(b"null");
+            };
+            let num = *slot.get_or_insert_with(|| {
+                frames.push(frame.clone());
+                frames.len() - 1
+            });
             out.extend_from_slice(b"{\"_placeholder\":true,\"num\":");
-            write_number(num.saturating_add(*before) as u64, out);
+            write_number(num as u64, out);
             out.push(b'}');
         });
     }

@@ -1,5 +1,8 @@
 //! Engine.IO 3: packets as WebSocket frames, and the handshake object.
 
+use base64::{
+    Engine as _, alphabet, engine::DecodePaddingMode, engine::GeneralPurpose, engine::GeneralPurposeConfig,
+};
 use bytes::{Bytes, BytesMut};
 use spandrel_wire::Frame;
 
@@ -26,13 +29,17 @@ pub enum PacketKind {
 }
 
 impl PacketKind {
-    /// Reads the type of a frame in WebSocket form.
+    /// Reads the type of a frame in WebSocket form; of binary in text, `b4AQL/`, the digit behind the `b`.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Empty`], [`EngineError::Kind`].
+    /// [`EngineError::Empty`], [`EngineError::Kind`], [`EngineError::Base64`].
     pub fn of(frame: &Frame) -> Result<Self, EngineError> {
         let byte = *frame.data().first().ok_or(EngineError::Empty)?;
+        if is_base64(frame) {
+            let digit = frame.data().get(1).ok_or(EngineError::Base64)?;
+            return Self::from_number(digit.wrapping_sub(b'0')).ok_or(EngineError::Base64);
+        }
         let number = if frame.is_text() { byte.wrapping_sub(b'0') } else { byte };
         Self::from_number(number).ok_or(EngineError::Kind { byte })
     }
@@ -86,12 +93,13 @@ impl EnginePacket {
     /// The data of the ping and the pong that try a WebSocket before an upgrade.
     pub const PROBE: &'static str = "probe";
 
-    /// Takes a packet from a frame in WebSocket form, without copying.
+    /// Takes a packet from a frame in WebSocket form, without copying unless it is binary in text, `b4AQL/`.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Empty`], [`EngineError::Kind`].
+    /// [`EngineError::Empty`], [`EngineError::Kind`], [`EngineError::Base64`].
     pub fn from_frame(frame: Frame) -> Result<Self, EngineError> {
+        let frame = without_base64(frame, usize::MAX)?;
         let kind = PacketKind::of(&frame)?;
         let is_text = frame.is_text();
         let data = frame.into_data().slice(1..);
@@ -116,6 +124,42 @@ impl EnginePacket {
         Frame::binary(out)
     }
 }
+
+/// Is this binary in text, as clients send it that are told to or know no better: `b`, the type, base64?
+fn is_base64(frame: &Frame) -> bool {
+    frame.is_text() && frame.data().first() == Some(&b'b')
+}
+
+/// Makes a binary frame of binary in text; any other frame stays as it is.
+///
+/// # Errors
+///
+/// [`EngineError::Base64`]; [`EngineError::TooLong`] when more than `message_bytes_max` bytes would come out, which is known
+/// before room is made for them.
+pub(crate) fn without_base64(frame: Frame, message_bytes_max: usize) -> Result<Frame, EngineError> {
+    if !is_base64(&frame) {
+        return Ok(frame);
+    }
+    let [_, kind @ b'0'..=b'6', text @ ..] = &frame.data()[..] else { return Err(EngineError::Base64) };
+    let padding = text.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
+    let letters = text.len() - padding;
+    let len = 1 + letters / 4 * 3 + (letters % 4).saturating_sub(1);
+    if len > message_bytes_max.saturating_add(1) {
+        return Err(EngineError::TooLong { len, max: message_bytes_max });
+    }
+    let mut out = BytesMut::zeroed(len.max(1 + base64::decoded_len_estimate(text.len())));
+    let Some((first, space)) = out.split_first_mut() else { return Err(EngineError::Base64) };
+    *first = kind - b'0';
+    let len = BASE64.decode_slice(text, space).map_err(|_| EngineError::Base64)?;
+    out.truncate(1 + len);
+    Ok(Frame::binary(out))
+}
+
+/// Padding is written, and read whether it is there or not.
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The object of packet `0`, with which a server opens a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +244,26 @@ mod tests {
             ("binary that starts like a text frame", Frame::binary("4"), b'4'),
         ] {
             assert_eq!(PacketKind::of(&frame), Err(EngineError::Kind { byte }), "{name}");
+        }
+    }
+
+    #[test]
+    fn binary_in_text_is_binary() {
+        for (text, want) in
+            [("b4AQL/", &[4, 1, 2, 255][..]), ("b4AQ==", &[4, 1]), ("b4AQ", &[4, 1]), ("b2", &[2])]
+        {
+            let frame = Frame::text(text);
+            assert_eq!(PacketKind::of(&frame), Ok(PacketKind::from_number(want[0]).unwrap()), "{text}");
+            assert_eq!(EnginePacket::from_frame(frame).unwrap().into_frame(), Frame::binary(want), "{text}");
+        }
+        for text in ["b", "b7AQL/", "bAQL/", "b4AQL-", "b4A", "b4AQ===", "b4한"] {
+            assert_eq!(EnginePacket::from_frame(Frame::text(text)), Err(EngineError::Base64), "{text}");
+        }
+        let binary = Frame::binary("b4AQL/");
+        assert_eq!(PacketKind::of(&binary), Err(EngineError::Kind { byte: b'b' }), "only in text");
+        for (len, text) in [(3, "b4AQL/"), (3, "b4AQL/AQ=="), (4, "b4AQL/AQ=="), (4, "b4AQL/AQ")] {
+            let over = text.len() > 6 && len < 4;
+            assert_eq!(without_base64(Frame::text(text), len).is_err(), over, "{text} {len}");
         }
     }
 

@@ -35,6 +35,9 @@ pub enum EngineError {
         /// The limit.
         max: usize,
     },
+    /// A text packet that starts with `b`, as binary in text does, and does not go on so.
+    #[error("expected b, a type from 0 to 6 and base64")]
+    Base64,
     /// More packets in one body than the limit.
     #[error("more than {max} packets in one polling body")]
     TooManyPackets {
@@ -56,6 +59,9 @@ pub enum PacketError {
     /// Not an Engine.IO message: the caller hands other packets to others.
     #[error("expected an Engine.IO message (4)")]
     NotMessage,
+    /// An attachment in text that is not base64.
+    #[error("expected b4 and base64")]
+    Base64,
     /// A type that Socket.IO 2 does not have.
     #[error("packet type is none of Socket.IO 2 (0 to 6)")]
     Kind,
@@ -102,7 +108,7 @@ pub enum PacketError {
     },
 }
 
-/// A text is not one JSON value as RFC 8259 has it, or nests too deep.
+/// A text is not one JSON value as RFC 8259 has it, nests too deep, or names attachments that are not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
@@ -119,5 +125,13 @@ pub enum JsonError {
         at: usize,
         /// The limit, [`Value::DEPTH_MAX`](crate::Value::DEPTH_MAX).
         max: usize,
+    },
+    /// JSON, but a placeholder names an attachment that was not given.
+    #[error("placeholder names attachment {num}, expected one of {count}, counted from 0")]
+    NoAttachment {
+        /// The number in the placeholder.
+        num: usize,
+        /// How many attachments there are.
+        count: usize,
     },
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use spandrel_wire::Frame;
 
 use crate::{
-    Decoder, EnginePacket, Form, Handshake, Limits, Packet, Value, decode_payload, encode_ack, encode_event,
-    encode_payload,
+    Decoder, EnginePacket, Form, Handshake, Limits, Packet, PacketKind, Value, decode_payload, encode_ack,
+    encode_event, encode_payload,
 };
 
 fn limits() -> Limits {
@@ -27,11 +27,17 @@ pub fn fuzz_engineio_payload(data: &[u8]) {
     }
 }
 
-/// A WebSocket frame of any bytes: its packet makes the same frame, and a handshake is read as it is written.
+/// A WebSocket frame of any bytes: its packet makes the same frame, binary in text a binary one, and a handshake is read as it is written.
 pub fn fuzz_engineio_frame(data: &[u8]) {
     for frame in frames_of(data) {
         if let Ok(packet) = EnginePacket::from_frame(frame.clone()) {
-            assert_eq!(packet.into_frame(), frame);
+            assert_eq!(PacketKind::of(&frame), Ok(packet.kind));
+            let again = packet.into_frame();
+            if frame.as_text().is_some_and(|text| text.starts_with('b')) {
+                assert!(!again.is_text() && again.len() <= frame.len());
+            } else {
+                assert_eq!(again, frame);
+            }
         }
         if let Ok(handshake) = Handshake::parse(&frame) {
             assert_eq!(Handshake::parse(&handshake.encode()), Ok(handshake));
@@ -69,6 +75,14 @@ pub fn fuzz_socketio_json(data: &[u8]) {
         if let Some(member) = value.member(name) {
             holds(&member);
         }
+    }
+    let count = data.len() % 4;
+    if let Ok(value) = Value::parse_with_attachments(Bytes::copy_from_slice(data), vec![Bytes::new(); count])
+    {
+        let packet = encode_event("x", &[&value], None);
+        assert!(
+            packet.len_frames() <= 1 + count && packet.len_bytes() <= value.json().len() + 16 + 2 * count
+        );
     }
     let wrapped = Value::wrapped("data", &value);
     holds(&wrapped);
@@ -113,6 +127,7 @@ fn sent_again(packet: &Packet) {
         (Packet::Event(event), Some(Packet::Event(got))) => {
             assert_eq!((got.name(), got.ack_id()), (event.name(), event.ack_id()));
             assert!(same(&args, &got.args().collect::<Vec<_>>()));
+            only_named(&args, event.attachments().len(), got.attachments());
         }
         (Packet::Ack(ack), Some(Packet::Ack(got))) => {
             assert_eq!(got.id(), ack.id());
@@ -122,7 +137,17 @@ fn sent_again(packet: &Packet) {
     }
 }
 
-/// The texts and the buffers that reach a reader. Attachments that no argument names are not compared.
+/// No more attachments are sent than came, and only such as an argument names.
+fn only_named(args: &[Value], came: usize, sent: impl ExactSizeIterator<Item = Bytes>) {
+    assert!(sent.len() <= came, "{} attachments of {came}", sent.len());
+    let texts: Vec<_> = args.iter().map(Value::to_json_with_buffers).collect();
+    for data in sent {
+        let buffer = Value::binary(data).to_json_with_buffers();
+        assert!(texts.iter().any(|text| memchr::memmem::find(text, &buffer).is_some()), "sent for nobody");
+    }
+}
+
+/// The texts and the buffers that reach a reader.
 fn same(a: &[Value], b: &[Value]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_json_with_buffers() == b.to_json_with_buffers())
 }
@@ -142,11 +167,14 @@ mod tests {
         fuzz_engineio_payload("35:42[\"message\",{\"data\":{\"v\":\"한글😀\"}}]2:40".as_bytes());
         fuzz_engineio_payload(&[1, 4, 255, 4, 1, 2, 255]);
         fuzz_engineio_frame(br#"0{"sid":"a","upgrades":[],"pingInterval":1,"pingTimeout":2}"#);
+        fuzz_engineio_frame(b"b4AQL/");
+        fuzz_socketio_packet(b"451-[\"a\",{\"_placeholder\":true,\"num\":0}]\xffb4AQL/");
         fuzz_socketio_packet(
             b"451-[\"a\",{\"_placeholder\":true,\"num\":0}]\xff\x04ab\xff427[\"b\",1]\xff437[]",
         );
         let deep = format!("{}{}", "[".repeat(Value::DEPTH_MAX), "]".repeat(Value::DEPTH_MAX));
         fuzz_socketio_json(deep.as_bytes());
+        fuzz_socketio_json(br#"{"a":{"_placeholder":true,"num":1},"b":{"_placeholder":true,"num":0}}"#);
         fuzz_socketio_json(b"{\"data\":{\"key\":\"\\ud83d\"},\n\"key\":[]}");
     }
 

@@ -25,6 +25,23 @@
 //! # Ok::<(), spandrel_socketio::PacketError>(())
 //! ```
 //!
+//! Binary travels beside the text, which names it by placeholders; of what a value may name, only what it does name is sent:
+//!
+//! ```
+//! use spandrel_socketio::{Bytes, Frame, Value, encode_event};
+//!
+//! let packet = encode_event("file", &[&Value::from("a.bin"), &Value::binary(vec![1, 2, 255])], None);
+//! let text = r#"451-["file","a.bin",{"_placeholder":true,"num":0}]"#;
+//! assert_eq!(packet.frames().collect::<Vec<_>>(), [Frame::text(text), Frame::binary(vec![4, 1, 2, 255])]);
+//!
+//! let json = r#"{"left":{"_placeholder":true,"num":0},"right":{"_placeholder":true,"num":1}}"#;
+//! let both = Value::parse_with_attachments(json, vec![Bytes::from_static(b"l"), Bytes::from_static(b"r")])?;
+//! let right = both.member("right").expect("a member");
+//! assert_eq!(right.as_binary(), Some(Bytes::from_static(b"r")));
+//! assert_eq!(encode_event("right", &[&right], None).len_frames(), 2); // its text and one attachment
+//! # Ok::<(), spandrel_socketio::JsonError>(())
+//! ```
+//!
 //! Bytes: revision 3 of the Engine.IO protocol and revision 4 of the Socket.IO protocol, which is what the 2.x
 //! libraries speak. Limits: [`Limits`], all tested.
 

@@ -4,7 +4,7 @@
 ///
 /// | field | default | why |
 /// |---|---|---|
-/// | `message_bytes_max` | 32 MiB | one Socket.IO packet with its attachments; larger ones end the session |
+/// | `message_bytes_max` | 32 MiB | one Socket.IO packet with its attachments; a larger one that comes ends the session, one to be sent is refused |
 /// | `payload_bytes_max` | 48 MiB | one polling body: base64 makes the largest message a third longer |
 /// | `packets_per_payload_max` | 16,384 | a page that emits each millisecond through a POST of 16 s; 640 KiB of frames |
 /// | `attachments_max` | 64 | buffers of one packet: each is a frame of its own and awaited by name, and a hardware message carries one or two |

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use spandrel_wire::Frame;
 
 use crate::{
-    Limits, PacketError, PacketKind, Value, json,
+    EngineError, Limits, PacketError, PacketKind, Value,
+    engine::without_base64,
+    json,
     value::{Attachments, Elements, without_line_breaks},
 };
 
@@ -244,7 +246,8 @@ impl Decoder {
         }
     }
 
-    /// Takes one Engine.IO message, the whole frame with its type `4`; gives a packet when it is complete.
+    /// Takes one Engine.IO message, the whole frame with its type `4`; gives a packet when it is complete. An attachment may
+    /// also come as binary in text, `b4AQL/`.
     ///
     /// # Errors
     ///
@@ -253,6 +256,10 @@ impl Decoder {
         if PacketKind::of(&frame) != Ok(PacketKind::Message) {
             return Err(PacketError::NotMessage);
         }
+        let frame = without_base64(frame, self.message_bytes_max).map_err(|e| match e {
+            EngineError::TooLong { len, max } => PacketError::TooLong { len, max },
+            _ => PacketError::Base64,
+        })?;
         self.fits(frame.len())?;
         if !frame.is_text() {
             return self.attachment(frame.into_data());

@@ -6,13 +6,15 @@
 //! | text, binary packet (`b64=1`) | `6:b4AQL/` | the same: type, then base64 |
 //! | binary | `00` or `01`, one byte 0 to 9 per decimal digit, `ff`, the packet | bytes |
 
-use base64::{
-    Engine as _, alphabet, engine::DecodePaddingMode, engine::GeneralPurpose, engine::GeneralPurposeConfig,
-};
-use bytes::{Bytes, BytesMut};
+use base64::Engine as _;
+use bytes::Bytes;
 use spandrel_wire::Frame;
 
-use crate::{EngineError, Limits, PacketKind, json::write_number};
+use crate::{
+    EngineError, Limits, PacketKind,
+    engine::{BASE64, without_base64},
+    json::write_number,
+};
 
 /// How a polling body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,12 +133,6 @@ fn write_binary_packet(frame: &Frame, out: &mut Vec<u8>) {
     out.extend_from_slice(frame.data());
 }
 
-/// Padding is written, and read whether it is there or not.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
 struct Reader<'a> {
     body: Bytes,
     at: usize,
@@ -154,21 +150,7 @@ impl Reader<'_> {
         let Some(len) = len else { return self.fault("as many UTF-16 units as announced") };
         self.at += len;
         let packet = self.body.slice(start..self.at);
-        if packet.first() == Some(&b'b') {
-            return self.base64_packet(start, &packet);
-        }
         self.checked(Frame::from_checked_text(packet))
-    }
-
-    fn base64_packet(&self, start: usize, packet: &[u8]) -> Result<Frame, EngineError> {
-        let fault = EngineError::Payload { at: start, expected: "b, a type from 0 to 6, base64" };
-        let [_, kind @ b'0'..=b'6', text @ ..] = packet else { return Err(fault) };
-        let mut out = BytesMut::zeroed(1 + base64::decoded_len_estimate(text.len()));
-        let Some((first, space)) = out.split_first_mut() else { return Err(fault) };
-        *first = kind - b'0';
-        let Ok(len) = BASE64.decode_slice(text, space) else { return Err(fault) };
-        out.truncate(1 + len);
-        self.checked(Frame::binary(out))
     }
 
     fn binary_packet(&mut self) -> Result<Frame, EngineError> {
@@ -218,7 +200,9 @@ impl Reader<'_> {
 
     /// A frame has a type there is, and is no longer than a message with its type may be.
     fn checked(&self, frame: Frame) -> Result<Frame, EngineError> {
-        let (len, max) = (frame.len(), self.limits.message_bytes_max);
+        let max = self.limits.message_bytes_max;
+        let frame = without_base64(frame, max)?;
+        let len = frame.len();
         if len > max.saturating_add(1) {
             return Err(EngineError::TooLong { len, max });
         }

@@ -16,6 +16,11 @@ impl Attachments {
         Self((!frames.is_empty()).then(|| frames.into()))
     }
 
+    /// Copies each behind the type of its frame.
+    fn from_data(data: &[Bytes]) -> Self {
+        Self::from_frames(data.iter().map(|data| [&[4][..], &data[..]].concat().into()).collect())
+    }
+
     pub(crate) fn frames(&self) -> &[Bytes] {
         self.0.as_deref().unwrap_or_default()
     }
@@ -91,6 +96,36 @@ impl Value {
             json.slice(checked.start..checked.end)
         };
         Ok(Self { json: without_line_breaks(json), attachments: Attachments::default() })
+    }
+
+    /// Checks a text and takes it with the attachments its placeholders, `{"_placeholder":true,"num":0}`, name by their
+    /// place in `attachments`. Each attachment is copied once, behind the type byte of its frame.
+    ///
+    /// One that is named twice is sent once; one that is not named is never sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse), and [`JsonError::NoAttachment`] for a placeholder that names none.
+    pub fn parse_with_attachments(
+        json: impl Into<Bytes>,
+        attachments: Vec<Bytes>,
+    ) -> Result<Self, JsonError> {
+        let value = Self::parse(json)?;
+        let count = attachments.len();
+        let stranger = placeholders(&value.json).map(|(_, _, num)| num).find(|num| *num >= count);
+        match stranger {
+            Some(num) => Err(JsonError::NoAttachment { num, count }),
+            None => Ok(Self { attachments: Attachments::from_data(&attachments), ..value }),
+        }
+    }
+
+    /// Makes a binary value: a placeholder and its attachment. The data is copied once, behind the type byte of its
+    /// frame. A peer in a browser receives an `ArrayBuffer`, one in Node a `Buffer`.
+    #[must_use]
+    pub fn binary(data: impl Into<Bytes>) -> Self {
+        let mut value = Self::constant(r#"{"_placeholder":true,"num":0}"#);
+        value.attachments = Attachments::from_data(&[data.into()]);
+        value
     }
 
     /// Makes a string value.
@@ -184,13 +219,24 @@ impl Value {
         std::str::from_utf8(&self.json).ok()?.parse().ok()
     }
 
-    /// Does the packet this came in have attachments?
+    /// Returns the data of a binary value, not copied; `None` for other values and when it did not come.
+    #[must_use]
+    pub fn as_binary(&self) -> Option<Bytes> {
+        if !self.has_attachments() {
+            return None;
+        }
+        let (start, end, num) = placeholders(&self.json).next()?;
+        if start == 0 && end == self.json.len() { self.attachments().nth(num) } else { None }
+    }
+
+    /// Are there attachments that this value may name? Those of the packet it came in, or those it was made with.
     #[must_use]
     pub fn has_attachments(&self) -> bool {
         !self.attachments.frames().is_empty()
     }
 
-    /// Returns the attachments that the placeholders of this value count into; other values of the packet share them.
+    /// Returns the attachments that the placeholders of this value count into; other values of the packet share them, and
+    /// not each needs be named by this one.
     pub fn attachments(&self) -> impl ExactSizeIterator<Item = Bytes> + '_ {
         self.attachments.frames().iter().map(|frame| frame.slice(1.min(frame.len())..))
     }
@@ -263,6 +309,55 @@ impl From<u64> for Value {
     }
 }
 
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        u64::from(value).into()
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        let mut out = Vec::with_capacity(20);
+        if value < 0 {
+            out.push(b'-');
+        }
+        json::write_number(value.unsigned_abs(), &mut out);
+        Self { json: out.into(), attachments: Attachments::default() }
+    }
+}
+
+/// Also what a literal without a type becomes.
+impl From<i32> for Value {
+    fn from(value: i32) -> Self {
+        i64::from(value).into()
+    }
+}
+
+/// The shortest number that reads as the same one, with an exponent where JavaScript writes one; `null` for those that JSON
+/// does not have, as `JSON.stringify` does.
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        if !value.is_finite() {
+            return Self::NULL;
+        }
+        let has_exponent = value != 0.0 && !(1e-6..1e21).contains(&value.abs());
+        let text = if has_exponent { format!("{value:e}") } else { format!("{value}") };
+        Self { json: text.into(), attachments: Attachments::default() }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::from_text(text)
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::from_text(&text)
+    }
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_json_str())
@@ -330,36 +425,47 @@ pub(crate) fn without_line_breaks(json: Bytes) -> Bytes {
 }
 
 /// Copies a checked text to `out`, handing each `{"_placeholder":true,"num":n}` to `replace` instead.
-///
-/// A placeholder holds no object or array, so only the innermost object has to be remembered.
 pub(crate) fn replace_placeholders(
     text: &[u8],
     out: &mut Vec<u8>,
     mut replace: impl FnMut(usize, &mut Vec<u8>),
 ) {
-    let (mut copied, mut at, mut flat) = (0, 0, None);
-    while let Some(&byte) = text.get(at) {
-        match byte {
-            b'"' => {
+    let mut copied = 0;
+    for (start, end, num) in placeholders(text) {
+        out.extend_from_slice(text.get(copied..start).unwrap_or_default());
+        replace(num, out);
+        copied = end;
+    }
+    out.extend_from_slice(text.get(copied..).unwrap_or_default());
+}
+
+/// Finds each `{"_placeholder":true,"num":n}` of a checked text: where it starts and ends, and its number.
+///
+/// A placeholder holds no object or array, so only the innermost object has to be remembered.
+fn placeholders(text: &[u8]) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+    let (mut at, mut flat) = (0, None);
+    std::iter::from_fn(move || {
+        while let Some(&byte) = text.get(at) {
+            if byte == b'"' {
                 at = json::skip(text, at);
                 continue;
             }
-            b'{' => flat = Some(at),
-            b'[' | b']' => flat = None,
-            b'}' => {
-                if let Some(start) = flat.take()
-                    && let Some(num) = text.get(start..=at).and_then(placeholder)
-                {
-                    out.extend_from_slice(text.get(copied..start).unwrap_or_default());
-                    replace(num, out);
-                    copied = at + 1;
+            at += 1;
+            match byte {
+                b'{' => flat = Some(at - 1),
+                b'[' | b']' => flat = None,
+                b'}' => {
+                    if let Some(start) = flat.take()
+                        && let Some(num) = text.get(start..at).and_then(placeholder)
+                    {
+                        return Some((start, at, num));
+                    }
                 }
+                _ => {}
             }
-            _ => {}
         }
-        at += 1;
-    }
-    out.extend_from_slice(text.get(copied..).unwrap_or_default());
+        None
+    })
 }
 
 /// The number of a placeholder; `None` for any other object.

@@ -8,7 +8,7 @@ use spandrel_wire::{Frame, Millis};
 use super::{SessionConfig, Transports};
 use crate::{
     Ack, Decoder, Encoded, EngineError, Event, Form, Handshake, Packet, PacketError, PacketKind, Value,
-    decode_payload, encode_ack, encode_disconnect, encode_event, encode_payload,
+    decode_payload, encode_ack, encode_disconnect, encode_event, encode_payload, engine::without_base64,
 };
 
 /// What a [`Session`] asks for or tells.
@@ -85,6 +85,14 @@ pub enum SendError {
     /// The session is over, or this side left.
     #[error("the session is closed")]
     Closed,
+    /// Longer than any message may be. It is dropped, and would be again.
+    #[error("packet of {len} bytes is over the limit of {max}")]
+    TooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
     /// Too much waits already. Send it later or leave it.
     #[error("too much waits to be sent already")]
     Full,
@@ -99,7 +107,7 @@ pub enum SendError {
 /// One session of a client. The [module](super) says how to drive it.
 ///
 /// - Pings every interval of the handshake; any packet is life. Silence for the timeout after a ping, or for both
-///   together, closes the session.
+///   together, closes the session. Both times are kept within the bounds of the configuration.
 /// - Upgrade: after `3probe` it asks for nothing more over polling; once the GET and the POST under way are answered,
 ///   it says `5` and goes on over the WebSocket. Nothing is lost, doubled or reordered. A WebSocket that fails before
 ///   `5` changes nothing; one that fails afterwards is the end.
@@ -156,6 +164,9 @@ enum Way {
     },
     WebSocket,
 }
+
+/// Most bytes that stand before a packet in a polling body: its sort, ten digits, the end of the digits.
+const PREFIX_BYTES_MAX: usize = 12;
 
 impl Session {
     /// Starts a session: the first [`Output`] waits.
@@ -259,12 +270,16 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`], [`SendError::Full`].
+    /// [`SendError::Closed`], [`SendError::TooLong`], [`SendError::Full`].
     pub fn send(&mut self, packet: &Encoded) -> Result<(), SendError> {
         if !matches!(self.stage, Stage::Opening { .. } | Stage::Open) {
             return Err(SendError::Closed);
         }
         let limits = &self.config.limits;
+        let max = limits.message_bytes_max;
+        if packet.is_over(max) {
+            return Err(SendError::TooLong { len: packet.len_bytes(), max });
+        }
         let bytes = self.waiting_bytes().saturating_add(packet.len_bytes());
         let frames = self.queue.len().saturating_add(packet.len_frames());
         let nothing_waits = self.queue.is_empty() && self.unwritten == 0;
@@ -368,18 +383,24 @@ impl Session {
         self.out.pop_front()
     }
 
-    /// Returns the body of a POST, unless one is under way: everything that waits, as far as one body may hold it.
+    /// Returns the body of a POST, unless one is under way: everything that waits, as far as it takes no more room than the
+    /// longest message alone, and at least one frame.
     pub fn next_post(&mut self) -> Option<(Form, Bytes)> {
         if !self.may_request() || self.is_posting || self.handshake.is_none() {
             return None;
         }
         let limits = &self.config.limits;
-        let (frames_max, bytes_max) = (limits.packets_per_payload_max, limits.message_bytes_max);
+        let frames_max = limits.packets_per_payload_max;
+        let bytes_max = limits.message_bytes_max.saturating_add(1 + PREFIX_BYTES_MAX);
         let (mut frames, mut bytes) = (Vec::new(), 0_usize);
-        while frames.len() < frames_max && bytes < bytes_max {
-            let Some(frame) = self.next_waiting() else { break };
-            bytes = bytes.saturating_add(frame.len());
-            frames.push(frame);
+        while frames.len() < frames_max
+            && let Some(next) = self.peek_waiting()
+        {
+            bytes = bytes.saturating_add(next.len()).saturating_add(PREFIX_BYTES_MAX);
+            if bytes > bytes_max && !frames.is_empty() {
+                break;
+            }
+            frames.extend(self.next_waiting());
         }
         if frames.is_empty() {
             return None;
@@ -452,6 +473,10 @@ impl Session {
                 Err(e) => self.end(CloseReason::Broken(e)),
             };
         }
+        let frame = match without_base64(frame, self.config.limits.message_bytes_max) {
+            Ok(frame) => frame,
+            Err(e) => return self.end(CloseReason::Broken(e)),
+        };
         match PacketKind::of(&frame) {
             Ok(PacketKind::Message) => match self.decoder.push(frame) {
                 Ok(packet) => packet.into_iter().for_each(|packet| self.message(packet)),
@@ -554,12 +579,16 @@ impl Session {
     }
 
     /// The next of what waits; messages only once the server has let the client in.
+    fn peek_waiting(&self) -> Option<&Frame> {
+        let messages = if let Stage::Opening { .. } = self.stage { None } else { self.queue.front() };
+        self.control.front().or(messages)
+    }
+
+    /// Takes what [`peek_waiting`](Self::peek_waiting) shows.
     fn next_waiting(&mut self) -> Option<Frame> {
+        self.peek_waiting()?;
         if let Some(frame) = self.control.pop_front() {
             return Some(frame);
-        }
-        if let Stage::Opening { .. } = self.stage {
-            return None;
         }
         let frame = self.queue.pop_front()?;
         self.queued_bytes = self.queued_bytes.saturating_sub(frame.len());
@@ -575,13 +604,15 @@ impl Session {
     /// When silence is the end: after a ping that nothing followed, and in any case.
     fn silent_at(&self) -> Millis {
         let Some(handshake) = &self.handshake else { return Millis::MAX };
-        let timeout_ms = handshake.ping_timeout_ms.max(1);
+        let SessionConfig { ping_timeout_ms_min: min, ping_timeout_ms_max: max, .. } = self.config;
+        let timeout_ms = handshake.ping_timeout_ms.min(max).max(min).max(1);
         let pinged = self.pinged.map_or(Millis::MAX, |at| at.after(timeout_ms));
         pinged.min(self.heard.after(self.ping_interval_ms()).after(timeout_ms))
     }
 
     fn ping_interval_ms(&self) -> u64 {
         let asked = self.handshake.as_ref().map_or(0, |handshake| handshake.ping_interval_ms);
-        asked.max(self.config.ping_interval_ms_min).max(1)
+        let SessionConfig { ping_interval_ms_min: min, ping_interval_ms_max: max, .. } = self.config;
+        asked.min(max).max(min).max(1)
     }
 }

@@ -316,6 +316,99 @@ fn a_large_queue_goes_out_in_several_posts() {
 }
 
 #[test]
+fn a_post_holds_one_longest_packet_at_most() {
+    const MAX: usize = 300;
+    let limits = Limits::default().with_message_bytes_max(MAX);
+    let new = || {
+        let config = SessionConfig::new(Transports::Polling).with_limits(limits.clone());
+        let mut session = Session::new(at(0), config);
+        session.answer(at(0), body(&[OPEN, "40"]), Form::Text);
+        session
+    };
+    for (len, bodies) in [(10, 1), (130, 2), (200, 3), (291, 3)] {
+        let mut session = new();
+        for _ in 0..3 {
+            session.send(&encode_event("n", &[&Value::from_text(&"x".repeat(len))], None)).unwrap();
+        }
+        let mut sizes = Vec::new();
+        while let Some((_, body)) = session.next_post() {
+            sizes.push(body.len());
+            session.post_done();
+        }
+        assert_eq!(sizes.len(), bodies, "{len}: {sizes:?}");
+        assert!(sizes.iter().all(|size| *size <= MAX + 13), "{len}: {sizes:?}");
+    }
+}
+
+#[test]
+fn a_packet_over_the_limit_is_not_taken_and_the_session_lives_on() {
+    let limits = Limits::default().with_message_bytes_max(12);
+    let config = SessionConfig::new(Transports::WebSocket).with_limits(limits);
+    let arg = |text: &str| Value::parse(text.to_owned()).unwrap();
+    let mut session = Session::new(at(0), config);
+    for (name, arg, want) in [
+        ("fits", arg("123456"), Ok(())),
+        ("one over", arg("1234567"), Err(SendError::TooLong { len: 14, max: 12 })),
+        ("an attachment", Value::binary(vec![1; 20]), Err(SendError::TooLong { len: 59, max: 12 })),
+    ] {
+        assert_eq!(session.send(&encode_event("", &[&arg], None)), want, "{name}");
+    }
+    assert_eq!(session.ask("", &[&arg("123456")]), Err(SendError::TooLong { len: 14, max: 12 }));
+    assert_eq!(session.acknowledge(0, &[&arg("12345678")]), Ok(()));
+    assert_eq!(session.acknowledge(10, &[&arg("12345678")]), Err(SendError::TooLong { len: 14, max: 12 }));
+    assert_eq!(session.ask("", &[&arg("12345")]), Ok(0), "what was refused took no number");
+    session.frame(at(0), Frame::text(OPEN));
+    session.frame(at(0), Frame::text("40"));
+    assert_eq!(frames(&mut session), [r#"42["",123456]"#, "430[12345678]", r#"420["",12345]"#]);
+}
+
+#[test]
+fn a_server_may_send_its_attachments_in_base64() {
+    let mut session = over_socket();
+    session.frame(at(1), Frame::text(r#"451-["a",{"_placeholder":true,"num":0}]"#));
+    session.frame(at(1), Frame::text("b4AQL/"));
+    let [Output::Received(event)] = &outputs(&mut session)[..] else { panic!("an event") };
+    assert_eq!(event.attachments().collect::<Vec<_>>(), [&[1, 2, 255][..]]);
+    session.frame(at(2), Frame::text("b4?"));
+    let why = CloseReason::Broken(crate::EngineError::Base64);
+    assert_eq!(outputs(&mut session), [Output::HangUp, Output::Closed(why)]);
+}
+
+#[test]
+fn the_times_a_server_announces_have_bounds() {
+    let opened = |config: SessionConfig, interval: u64, timeout: u64| {
+        let mut session = Session::new(at(0), config);
+        let open =
+            format!(r#"0{{"sid":"abc","upgrades":[],"pingInterval":{interval},"pingTimeout":{timeout}}}"#);
+        session.frame(at(0), Frame::text(open));
+        session.frame(at(0), Frame::text("40"));
+        let mut pinged = None;
+        while let Some(wake) = session.wake() {
+            session.tick(wake);
+            if session.next_frame().is_some() {
+                pinged = pinged.or(Some(wake.get()));
+            }
+            if session.is_over() {
+                return (pinged, wake.get());
+            }
+        }
+        panic!("never over")
+    };
+    let new = || SessionConfig::new(Transports::WebSocket);
+    let strict = || new().with_ping_interval_ms(500, 1000).with_ping_timeout_ms(2000, 3000);
+    for (name, config, announced, want) in [
+        ("within", strict(), (700, 2500), (Some(700), 3200)),
+        ("too long", strict(), (25_000, 60_000), (Some(1000), 4000)),
+        ("too short", strict(), (0, 0), (Some(500), 2500)),
+        ("default, short", new(), (0, 0), (Some(100), 200)),
+        ("default, long", new(), (25_000, 60_000), (Some(25_000), 85_000)),
+        ("the floor wins", new().with_ping_timeout_ms(50, 10), (100, 1), (Some(100), 150)),
+    ] {
+        assert_eq!(opened(config, announced.0, announced.1), want, "{name}");
+    }
+}
+
+#[test]
 fn client_and_server_meet_over_each_transport() {
     for transports in [Transports::WebSocket, Transports::Polling, Transports::PollingThenWebSocket] {
         let mut world = World::new(transports);

@@ -171,6 +171,36 @@ fn attachments_out_of_place_are_errors() {
 }
 
 #[test]
+fn attachments_in_base64_are_taken_as_text_frames() {
+    for text in ["b4AQL/", "b4AQL/AA==", "b4AQL/AA"] {
+        let mut decoder = decoder();
+        assert_eq!(decoder.push(Frame::text(r#"451-["a",{"_placeholder":true,"num":0}]"#)), Ok(None));
+        let Ok(Some(Packet::Event(event))) = decoder.push(Frame::text(text)) else { panic!("{text}") };
+        let want: &[u8] = if text.len() > 6 { &[1, 2, 255, 0] } else { &[1, 2, 255] };
+        assert_eq!(event.attachments().collect::<Vec<_>>(), [want], "{text}");
+    }
+    for (text, want) in [
+        ("b4AQL/", PacketError::NotAnnounced),
+        ("b2AQL/", PacketError::NotMessage),
+        ("b4AQL-", PacketError::Base64),
+        ("b7AQL/", PacketError::NotMessage),
+        ("b", PacketError::NotMessage),
+    ] {
+        assert_eq!(decoder().push(Frame::text(text)), Err(want), "{text}");
+    }
+    let limits = Limits::default().with_message_bytes_max(30);
+    for (len, want) in [(10, true), (11, false)] {
+        let mut decoder = Decoder::new(&limits);
+        assert_eq!(decoder.push(Frame::text("451-[\"abcdefghijkl\"]")), Ok(None));
+        let (_, body) = crate::encode_payload([&Frame::binary(vec![4; len + 1])], true);
+        let text = std::str::from_utf8(&body).unwrap().split_once(':').unwrap().1.to_owned();
+        assert_eq!(decoder.push(Frame::text(text)).is_ok(), want, "{len}");
+    }
+    let long = Frame::text(format!("b4{}", "AAAA".repeat(11)));
+    assert_eq!(Decoder::new(&limits).push(long), Err(PacketError::TooLong { len: 34, max: 30 }));
+}
+
+#[test]
 fn one_over_each_limit_is_refused() {
     let limits = Limits::default().with_message_bytes_max(100);
     let text = |n: usize| Frame::text(format!("42[\"{}\"]", "x".repeat(n - 5)));
@@ -249,12 +279,51 @@ fn attachments_of_several_packets_are_counted_anew() {
     let b = received(r#"[{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}],5"#, &[&[2], &[3]]);
     let args = [a.arg(0).unwrap(), b.arg(0).unwrap(), Value::NULL, b.arg(1).unwrap()];
     let packet = encode_event("m", &args.iter().collect::<Vec<_>>(), None);
-    let want = r#"453-["m",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":2},{"_placeholder":true,"num":1}],null,5]"#;
+    let want = r#"453-["m",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":1},{"_placeholder":true,"num":2}],null,5]"#;
     assert_eq!(packet.text().as_text(), Some(want));
     let Packet::Event(event) = back(&packet) else { panic!("an event") };
     let got: Vec<_> = event.args().map(|v| v.to_json_with_buffers()).collect();
     let want: Vec<_> = args.iter().map(Value::to_json_with_buffers).collect();
     assert_eq!(got, want);
+}
+
+#[test]
+fn only_attachments_that_are_named_go_out() {
+    let event = received(
+        r#"{"key":"k","b":{"_placeholder":true,"num":1},"c":{"_placeholder":true,"num":2}},{"_placeholder":true,"num":7}"#,
+        &[&[1], &[2], &[3]],
+    );
+    let (arg, stranger) = (event.arg(0).unwrap(), event.arg(1).unwrap());
+    let (key, b, c) = (arg.member("key").unwrap(), arg.member("b").unwrap(), arg.member("c").unwrap());
+    let one = |num| format!(r#"{{"_placeholder":true,"num":{num}}}"#);
+    let [zero, first] = [one(0), one(1)];
+    for (name, args, want, attached) in [
+        ("none named: a plain packet", vec![&key], r#"437["k"]"#.to_owned(), vec![]),
+        ("one of three", vec![&key, &b], format!(r#"461-7["k",{zero}]"#), vec![2]),
+        ("in the order of the text", vec![&c, &b], format!("462-7[{zero},{first}]"), vec![3, 2]),
+        ("twice, sent once", vec![&c, &c, &b], format!("462-7[{zero},{zero},{first}]"), vec![3, 2]),
+        ("one that did not come", vec![&stranger], "437[null]".to_owned(), vec![]),
+        ("beside one that came", vec![&stranger, &b], format!("461-7[null,{zero}]"), vec![2]),
+    ] {
+        let packet = encode_ack(7, &args);
+        assert_eq!(packet.text().as_text(), Some(&*want), "{name}");
+        let got: Vec<_> = packet.frames().skip(1).map(|frame| frame.data().to_vec()).collect();
+        assert_eq!(got, attached.into_iter().map(|n: u8| vec![4, n]).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn a_placeholder_without_attachments_names_none_of_another_value() {
+    let plain = Value::parse(r#"{"_placeholder":true,"num":0}"#).unwrap();
+    let packet = encode_event("m", &[&plain], None);
+    assert_eq!(
+        packet.text().as_text(),
+        Some(r#"42["m",{"_placeholder":true,"num":0}]"#),
+        "text in a plain one"
+    );
+    let real = received(r#"{"_placeholder":true,"num":0}"#, &[&[9]]).arg(0).unwrap();
+    let packet = encode_event("m", &[&plain, &real], None);
+    assert_eq!(packet.text().as_text(), Some(r#"451-["m",null,{"_placeholder":true,"num":0}]"#));
 }
 
 use crate::json::tests::json_text;
@@ -297,6 +366,17 @@ proptest! {
             prop_assert_eq!(got.to_json_with_buffers(), want.to_json_with_buffers());
         }
         prop_assert_eq!(event.args().count(), args.len());
+        // Each of those named once, in the order of the text, and no other.
+        let mut named = Vec::new();
+        for pick in &picks {
+            let i = pick % events.len();
+            let data = vec![u8::try_from(i).unwrap(); sizes[i]];
+            if !named.iter().any(|(of, _)| *of == i) {
+                named.extend([(i, vec![1, 2]), (i, data)]);
+            }
+        }
+        let named: Vec<_> = named.into_iter().map(|(_, data)| data).collect();
+        prop_assert_eq!(event.attachments().map(|a| a.to_vec()).collect::<Vec<_>>(), named);
     }
 
     /// Foreign text never panics, and what is taken can be sent again with the same meaning.

@@ -26,6 +26,7 @@ fn binary_packets_in_each_form() {
     assert_eq!(decode(bytes, Form::Binary).unwrap(), one);
     assert_eq!(encode_payload(&one, true), (Form::Text, "6:b4AQL/".into()));
     assert_eq!(decode("6:b4AQL/", Form::Text).unwrap(), one);
+    assert_eq!(decode([&[0, 6, 255], &b"b4AQL/"[..]].concat(), Form::Binary).unwrap(), one);
 
     let mixed = [Frame::text("4한"), Frame::binary(vec![4; 12])];
     let bytes = [&[0, 4, 255][..], "4한".as_bytes(), &[1, 1, 2, 255], &[4; 12]].concat();
@@ -144,6 +145,16 @@ proptest! {
     fn prop_roundtrip_payload(frames in prop::collection::vec(frame(), 1..12), b64 in any::<bool>()) {
         let (form, body) = encode_payload(&frames, b64);
         prop_assert_eq!(decode(body, form).unwrap(), frames);
+    }
+
+    /// A frame in a body of text is the frame it is as a text frame of its own, binary or not.
+    #[test]
+    fn prop_binary_in_text_is_the_same_frame(frame in frame()) {
+        let (_, body) = encode_payload([&frame], true);
+        let text = std::str::from_utf8(&body).unwrap().split_once(':').unwrap().1;
+        let packet = crate::EnginePacket::from_frame(Frame::text(text)).unwrap();
+        prop_assert_eq!(PacketKind::of(&Frame::text(text)), Ok(packet.kind));
+        prop_assert_eq!(packet.into_frame(), frame);
     }
 
     /// Bodies put one behind the other hold the packets of both, so it does not matter how packets are spread.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spandrel_wire::{Frame, Millis};
 
-use super::{Carrier, CloseReason, Output, Session, SessionConfig};
+use super::{Carrier, CloseReason, Output, SendError, Session, SessionConfig};
 use crate::{Form, Limits, Value, decode_payload, encode_event, encode_payload};
 
 /// Bytes that may wait in a session that is played with.
@@ -105,8 +105,25 @@ impl Play {
             17 => self.tell(Frame::text("2abc")),
             18 => self.tell(Frame::text("40/foo")),
             19 => {
-                let words =
-                    ["41", "1", "3", "6", "0", "5", "4", "", "9", "49", "451-[\"x\",1]", "41/foo", "42[1]"];
+                let words = [
+                    "41",
+                    "1",
+                    "3",
+                    "6",
+                    "0",
+                    "5",
+                    "4",
+                    "",
+                    "9",
+                    "49",
+                    "451-[\"x\",1]",
+                    "b4AQL/",
+                    "b4AQ==",
+                    "b2",
+                    "b4-",
+                    "41/foo",
+                    "42[1]",
+                ];
                 let word = words.get(usize::from(argument()) % words.len()).copied().unwrap_or_default();
                 self.tell(Frame::text(word));
             }
@@ -183,11 +200,18 @@ impl Play {
 
     fn send(&mut self, padding: usize) {
         let number = Value::from_text(&self.sent.to_string());
-        let padding = Value::from_text(&"x".repeat(padding));
+        let padding = Value::from_text(&"x".repeat(2 * padding));
         let event = encode_event("down", &[&number, &padding], None);
         let (was_open, waits) = (self.session.is_open(), self.session.queued_bytes());
+        let fits = event.len_bytes() <= MESSAGE_MAX + 1;
         match self.session.send(self.now, &event) {
-            Ok(()) => self.sent += 1,
+            Ok(()) => {
+                assert!(fits, "longer than a message may be");
+                self.sent += 1;
+            }
+            Err(SendError::TooLong { .. }) => {
+                assert!(!fits && self.session.is_open() && self.session.queued_bytes() == waits);
+            }
             Err(_) => assert!(!was_open || waits > 0, "one message is always taken"),
         }
     }

@@ -9,6 +9,7 @@ use super::SessionConfig;
 use crate::{
     Ack, Decoder, Encoded, EngineError, EnginePacket, Event, Form, Handshake, Packet, PacketError,
     PacketKind, Value, decode_payload, encode_connect, encode_disconnect, encode_error,
+    engine::without_base64,
 };
 
 /// What carries a session.
@@ -320,10 +321,9 @@ impl Session {
         if self.stage != Stage::Open {
             return Err(SendError::Closed);
         }
-        let (len, max) = (packet.len_bytes(), self.config.limits.message_bytes_max);
-        // The types of its frames are not part of it.
-        if len > max.saturating_add(packet.len_frames()) {
-            return Err(SendError::TooLong { len, max });
+        let max = self.config.limits.message_bytes_max;
+        if packet.is_over(max) {
+            return Err(SendError::TooLong { len: packet.len_bytes(), max });
         }
         self.enqueue(now, packet.frames(), packet.len_bytes())
     }
@@ -498,6 +498,13 @@ impl Session {
             Stage::Open | Stage::Left(_) => self.heard = now,
             Stage::Ending(_) | Stage::Over => return Ok(()), // behind what ended it
         }
+        let frame = match without_base64(frame, self.config.limits.message_bytes_max) {
+            Ok(frame) => frame,
+            Err(e) => {
+                self.end(now, CloseReason::Broken(e));
+                return Err(Refusal::Body);
+            }
+        };
         match PacketKind::of(&frame) {
             Ok(PacketKind::Message) if self.is_open() => self.message(now, frame),
             Ok(PacketKind::Ping) if self.is_open() => {

@@ -45,6 +45,10 @@ fn event(n: u32) -> crate::Encoded {
     encode_event("e", &[&Value::from_text(&n.to_string())], None)
 }
 
+fn binary(data: &[u8]) -> Value {
+    Value::binary(data.to_vec())
+}
+
 #[test]
 fn polling_opens_with_both_packets_in_one_answer() {
     let mut session = session(Carrier::Polling);
@@ -185,6 +189,35 @@ fn a_packet_over_the_limit_is_not_taken_and_the_session_lives_on() {
     }
     assert_eq!((frames(&mut session), outputs(&mut session)), (vec![r#"42["",123456]"#.to_owned()], vec![]));
     assert!(session.is_open());
+}
+
+#[test]
+fn a_packet_is_taken_when_a_peer_with_the_same_limit_takes_it() {
+    let limits = Limits::default().with_message_bytes_max(100);
+    let config = Arc::new(SessionConfig { limits: limits.clone(), ..SessionConfig::default() });
+    for len in [20, 55, 56, 57, 58, 101] {
+        let packet = encode_event("m", &[&binary(&vec![7; len]), &Value::TRUE], None);
+        let mut peer = crate::Decoder::new(&limits);
+        let is_readable = packet.frames().all(|frame| peer.push(frame).is_ok());
+        let mut session = Session::new(T0, "s", Carrier::WebSocket, Arc::clone(&config));
+        while session.next_frame().is_some() {}
+        let sent = session.send(at(1), &packet);
+        let want =
+            if is_readable { Ok(()) } else { Err(SendError::TooLong { len: packet.len_bytes(), max: 100 }) };
+        assert_eq!((sent, session.next_frame().is_some()), (want, is_readable), "{len}");
+    }
+}
+
+#[test]
+fn a_client_may_send_its_attachments_in_base64() {
+    let mut session = open(Carrier::WebSocket);
+    session.frame(at(1), Frame::text(r#"451-["a",{"_placeholder":true,"num":0}]"#));
+    session.frame(at(1), Frame::text("b4AQL/"));
+    let [Output::Received(event)] = &outputs(&mut session)[..] else { panic!("an event") };
+    assert_eq!(event.attachments().collect::<Vec<_>>(), [&[1, 2, 255][..]]);
+    session.frame(at(2), Frame::text("b4?"));
+    let broken = Output::Closed(CloseReason::Broken(EngineError::Base64));
+    assert_eq!(outputs(&mut session), [broken, Output::HangUp]);
 }
 
 #[test]

@@ -70,6 +70,63 @@ fn kinds_texts_and_numbers() {
 }
 
 #[test]
+fn numbers_and_texts_are_made_as_javascript_writes_them() {
+    for (got, want) in [
+        (Value::from(-5), "-5"),
+        (Value::from(5_u32), "5"),
+        (Value::from(i64::MIN), "-9223372036854775808"),
+        (Value::from(0.1), "0.1"),
+        (Value::from(-1.0), "-1"),
+        (Value::from(123_456_789_012_345_680_000.0), "123456789012345680000"),
+        (Value::from(1e21), "1e21"),
+        (Value::from(-1.5e-7), "-1.5e-7"),
+        (Value::from(0.000_001), "0.000001"),
+        (Value::from(f64::MAX), "1.7976931348623157e308"),
+        (Value::from(f64::NAN), "null"),
+        (Value::from(f64::NEG_INFINITY), "null"),
+        (Value::from("a\"\n한"), r#""a\"\n한""#),
+        (Value::from(String::from("")), "\"\""),
+    ] {
+        assert_eq!(got, value(want));
+    }
+}
+
+#[test]
+fn binary_is_a_placeholder_and_its_attachment() {
+    let binary = Value::binary(vec![1, 2, 255]);
+    assert_eq!(binary.as_json_str(), r#"{"_placeholder":true,"num":0}"#);
+    assert_eq!(binary.to_json_with_buffers(), r#"{"type":"Buffer","data":[1,2,255]}"#);
+    assert_eq!(binary.as_binary().unwrap(), [1, 2, 255][..]);
+    assert_eq!(Value::binary(Bytes::new()).as_binary().unwrap(), [][..], "of no bytes, but binary");
+    assert_eq!(Value::wrapped("data", &binary).member("data").unwrap().as_binary(), binary.as_binary());
+    for other in [Value::NULL, value(r#"{"_placeholder":true,"num":0}"#), Value::wrapped("a", &binary)] {
+        assert_eq!(other.as_binary(), None, "{other:?}");
+    }
+}
+
+#[test]
+fn a_text_is_taken_with_the_attachments_it_names() {
+    let attachments = || vec![Bytes::from_static(b"a"), Bytes::from_static(b"b")];
+    let parse = |text: &str| Value::parse_with_attachments(text.to_owned(), attachments());
+    let text = r#"{"a":{"_placeholder":true,"num":1},"b":[{"num":0,"_placeholder":true},1]}"#;
+    let got = parse(&format!(" {text}\n")).unwrap();
+    assert_eq!(got, with_attachments(text, &[b"a", b"b"]));
+    assert_eq!(got.member("a").and_then(|a| a.as_binary()).unwrap(), b"b"[..]);
+    for (name, text, want) in [
+        ("not json", "{", JsonError::Syntax { at: 1 }),
+        (
+            "one too far",
+            r#"[{"_placeholder":true,"num":0},{"_placeholder":true,"num":2}]"#,
+            JsonError::NoAttachment { num: 2, count: 2 },
+        ),
+    ] {
+        assert_eq!(parse(text), Err(want), "{name}");
+    }
+    assert!(parse(r#"{"_placeholder":false,"num":2}"#).is_ok(), "no placeholder");
+    assert_eq!(Value::parse_with_attachments("[1]", vec![]), Ok(value("[1]")));
+}
+
+#[test]
 fn a_wrapped_value_is_a_member() {
     let wrapped = Value::wrapped("data", &with_attachments(r#"{"_placeholder":true,"num":0}"#, &[&[1]]));
     assert_eq!(wrapped.as_json_str(), r#"{"data":{"_placeholder":true,"num":0}}"#);
@@ -147,6 +204,33 @@ proptest! {
         }
         let decoded = got.text();
         prop_assert_eq!(decoded.as_deref(), model.as_str());
+    }
+
+    /// A number that is made reads as the same number.
+    #[test]
+    fn prop_numbers_read_as_the_same(n in any::<i64>(), bits in any::<u64>()) {
+        prop_assert_eq!(Value::from(n).as_json_str().parse::<i64>().unwrap(), n);
+        let x = f64::from_bits(bits);
+        let made = Value::from(x);
+        prop_assert!(json::check_all(made.json()).is_ok());
+        match x.is_finite() {
+            true => prop_assert_eq!(made.as_json_str().parse::<f64>().unwrap().to_bits(), bits),
+            false => prop_assert!(made.is_null()),
+        }
+    }
+
+    /// A text is taken with attachments exactly when each of its placeholders names one.
+    #[test]
+    fn prop_placeholders_name_attachments(nums in prop::collection::vec(0_usize..5, 0..6), count in 0_usize..5) {
+        let parts: Vec<_> = nums.iter().map(|n| format!(r#"{{"_placeholder":true,"num":{n}}}"#)).collect();
+        let attachments: Vec<_> = (0..count).map(|n| Bytes::from(vec![0; n])).collect();
+        let got = Value::parse_with_attachments(format!("[{}]", parts.join(",")), attachments.clone());
+        prop_assert_eq!(got.is_ok(), nums.iter().all(|n| *n < count));
+        if let Ok(got) = got {
+            for (element, num) in got.elements().zip(nums) {
+                prop_assert_eq!(element.as_binary(), Some(attachments[num].clone()));
+            }
+        }
     }
 
     /// Buffers make valid JSON of any text, and each attachment is in it at most once.
