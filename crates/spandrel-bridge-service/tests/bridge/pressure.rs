@@ -149,3 +149,63 @@ async fn one_connection_over_the_bound_is_not_taken_in() {
     .await;
     program.hears([CONNECTION, SINGLE]).await;
 }
+
+/// A polling page of raw requests, one connection each.
+struct Poller {
+    to: std::net::SocketAddr,
+    sid: String,
+}
+
+impl Poller {
+    async fn open(to: std::net::SocketAddr) -> Self {
+        let hello = ask(to, &get("/socket.io/?EIO=3&transport=polling&roomId=r", "127.0.0.1", "")).await;
+        let sid = hello.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a session");
+        Self { to, sid: sid.to_owned() }
+    }
+
+    async fn get(&self) -> String {
+        let path = format!("/socket.io/?EIO=3&transport=polling&sid={}", self.sid);
+        ask(self.to, &get(&path, "127.0.0.1", "")).await
+    }
+}
+
+/// A page that polls hears in one answer what a fast device said meanwhile: bytes are the bound, not messages.
+#[tokio::test]
+async fn a_polling_page_gets_twenty_thousand_small_messages_in_order() {
+    let mut program = Program::host(config(Limits::default())).await;
+    let to = program.address().await;
+    let poller = Poller::open(to).await;
+    program.hears([CONNECTION, SINGLE]).await;
+    let count = 20_000;
+    let lines: String = (0..count).map(|n| format!("{{\"key\":\"send\",\"value\":{{\"n\":{n}}}}}\n")).collect();
+    program.say_bytes(lines.as_bytes()).await;
+    let mut heard = Vec::new();
+    while heard.len() < count {
+        let answer = poller.get().await;
+        let packets = answer.split("42[\"message\",{\"n\":").skip(1);
+        let numbers = packets.map(|rest| rest.split('}').next().unwrap().parse::<usize>().unwrap());
+        let before = heard.len();
+        heard.extend(numbers);
+        assert!(heard.len() > before, "{} of {count} came, then {answer}", heard.len());
+        // One answer takes what is there; the rest may take its time.
+        while program.handle.snapshot().await.unwrap().messages.from_parent <= count as u64 {}
+    }
+    assert_eq!(heard, (0..count).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn one_message_over_the_bound_of_frames_closes_the_page() {
+    let bounds = limits(|it| it.unsent_frames_max = 100);
+    for (count, is_closed) in [(100, false), (101, true)] {
+        let mut program = Program::host(config(bounds.clone())).await;
+        let poller = Poller::open(program.address().await).await;
+        program.hears([CONNECTION, SINGLE]).await;
+        program.say_bytes("{\"key\":\"send\",\"value\":1}\n".repeat(count).as_bytes()).await;
+        if is_closed {
+            program.hears([r#"{"key":"close","value":"r"}"#]).await;
+        } else {
+            let answer = poller.get().await;
+            assert_eq!(answer.matches("42[\"message\",1]").count(), count, "{answer}");
+        }
+    }
+}
