@@ -58,6 +58,14 @@ impl Program {
         within("writing", self.writer.write_all(bytes)).await.expect("works");
     }
 
+    /// Waits until the bridge has taken so many lines, all in all.
+    pub(crate) async fn has_said(&self, lines: u64) {
+        let taken = async {
+            while self.handle.snapshot().await.expect("lives").messages.from_parent < lines {}
+        };
+        within("lines of the parent", taken).await;
+    }
+
     /// The next line; `None` at the end of the channel.
     pub(crate) async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
