@@ -17,7 +17,10 @@ use spandrel_socketio::{Encoded, Event};
 use spandrel_socketio_net::{Carrier, Events, ServerEvent, Socket};
 use spandrel_transport::Batch;
 use spandrel_wire::Millis;
-use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
+use tokio::{
+    task::unconstrained,
+    time::{Duration, Instant, Sleep, sleep_until, timeout},
+};
 
 use crate::{
     Config, Exit,
@@ -168,6 +171,9 @@ impl Hub {
             if let Some(exit) = self.take(&mut round) {
                 return self.end(exit).await;
             }
+            // At once, however much was done since the last wait: the sessions that were given acknowledgements run only
+            // when this task waits, and whoever gets one finds the parent told.
+            let _ = unconstrained(poll_fn(|cx| Poll::Ready(self.parent.poll_out(cx)))).await;
         }
     }
 

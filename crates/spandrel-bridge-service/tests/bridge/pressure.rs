@@ -196,6 +196,8 @@ async fn one_message_over_the_bound_of_frames_closes_the_page() {
         program.hears([CONNECTION, SINGLE]).await;
         program.say_bytes("{\"key\":\"send\",\"value\":1}\n".repeat(count).as_bytes()).await;
         program.has_said(1 + count as u64).await;
+        let dropped = program.handle.snapshot().await.unwrap().messages.dropped;
+        assert_eq!(dropped, u64::from(is_closed), "{count}");
         if is_closed {
             program.hears([r#"{"key":"close","value":"r"}"#]).await;
         } else {

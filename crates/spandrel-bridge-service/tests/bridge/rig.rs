@@ -73,6 +73,17 @@ impl Program {
         (read > 0).then(|| line.trim_end_matches('\n').to_owned())
     }
 
+    /// What the bridge has written by now.
+    pub(crate) fn heard_now(&mut self) -> String {
+        assert!(self.lines.buffer().is_empty(), "read before");
+        let mut all = Vec::new();
+        let mut bytes = vec![0; 64 << 10];
+        while let Ok(read) = self.lines.get_ref().try_read(&mut bytes) {
+            all.extend_from_slice(&bytes[..read]);
+        }
+        String::from_utf8(all).expect("whole lines")
+    }
+
     /// These lines, and no other between them.
     pub(crate) async fn hears<const N: usize>(&mut self, want: [&str; N]) {
         for want in want {
