@@ -198,7 +198,7 @@ impl Hub {
         self.poll_host(cx, now, round);
         // Whoever makes events waits while the parent takes none: they are never dropped.
         if !self.parent.is_clogged() {
-            self.port.poll(cx);
+            self.port.poll(cx, now);
             let _ = self.events.poll_recv_many(cx, &mut round.events, EVENTS);
         }
         let is_due = self.poll_timer(cx, now);
@@ -532,6 +532,7 @@ impl Hub {
                 max: self.config.limits.connections_max,
                 opened: self.counts.opened_browsers.value() + self.counts.opened_clients.value(),
                 refused: self.gate.refused(),
+                turned_away: self.port.turned_away(),
             },
             messages: snapshot::Messages {
                 from_browsers: self.counts.from_browsers.value(),

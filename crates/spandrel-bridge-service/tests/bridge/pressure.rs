@@ -136,6 +136,7 @@ async fn one_connection_over_the_bound_is_not_taken_in() {
     }
     let stream = Box::new(tokio::net::TcpStream::connect(to).await.unwrap());
     assert!(Page::over(stream, to, "client=true").await.is_err());
+    assert_eq!(program.handle.snapshot().await.unwrap().connections.turned_away, 1);
     pages.pop().unwrap().leave().await;
     program.hears([r#"{"key":"close","value":"r"}"#]).await;
     let _page = within("a place", async {
