@@ -185,6 +185,10 @@ impl Codec for WsCodec {
         self.tracker.is_mid_message()
     }
 
+    fn held_bytes(&self) -> usize {
+        self.tracker.held()
+    }
+
     fn activity(&self) -> u64 {
         self.tracker.frames()
     }

@@ -12,6 +12,9 @@ pub(crate) struct Tracker {
     fragments: usize,
     fragments_max: usize,
     is_mid_message: bool,
+    /// Payload bytes of the message under way.
+    held: u64,
+    is_control: bool,
     is_over: bool,
     /// Longest payload announced since somebody asked.
     longest: u64,
@@ -27,6 +30,8 @@ impl Tracker {
             fragments: 0,
             fragments_max,
             is_mid_message: false,
+            held: 0,
+            is_control: false,
             is_over: false,
             longest: 0,
         }
@@ -40,6 +45,9 @@ impl Tracker {
             if self.payload_left > 0 {
                 let n = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(rest.len());
                 self.payload_left -= n as u64;
+                if !self.is_control {
+                    self.held += n as u64;
+                }
                 rest = rest.get(n..).unwrap_or_default();
                 if self.payload_left > 0 {
                     return bytes.len();
@@ -66,7 +74,11 @@ impl Tracker {
 
     fn header(&mut self) {
         let [first, second, ..] = self.head;
-        if first & 0x0F < 8 {
+        self.is_control = first & 0x0F >= 8;
+        if !self.is_control {
+            if !self.is_mid_message {
+                self.held = 0;
+            }
             self.fragments = if first & 0x0F == 0 { self.fragments + 1 } else { 1 };
             self.is_mid_message = first & 0x80 == 0;
             self.is_over = self.fragments > self.fragments_max;
@@ -100,6 +112,15 @@ impl Tracker {
     /// Frames of any sort that came whole.
     pub(crate) const fn frames(&self) -> u64 {
         self.frames
+    }
+
+    /// Payload bytes of the message under way.
+    pub(crate) fn held(&self) -> usize {
+        if self.is_mid_message || (self.payload_left > 0 && !self.is_control) {
+            usize::try_from(self.held).unwrap_or(usize::MAX)
+        } else {
+            0
+        }
     }
 
     /// Bytes missing from the frame under way.
