@@ -62,6 +62,7 @@ pub(crate) struct Gauges {
     waiting: Gauge,
     refused: Gauge,
     turned_away: Gauge,
+    crowded: Gauge,
     given_up: Gauge,
     too_long: Gauge,
 }
@@ -81,6 +82,10 @@ impl Gauges {
             turned_away: gauge(
                 "bridge_turned_away",
                 "Connections not taken in because too many were open, since the start.",
+            ),
+            crowded: gauge(
+                "bridge_crowded",
+                "Sessions closed because too much was half received of all, since the start.",
             ),
             given_up: gauge(
                 "bridge_parent_given_up",
@@ -104,6 +109,7 @@ impl Gauges {
         self.waiting.set(count(now.parent.waiting_bytes));
         self.refused.set(number(now.connections.refused));
         self.turned_away.set(number(now.connections.turned_away));
+        self.crowded.set(number(now.connections.crowded));
         self.given_up.set(number(now.parent.given_up));
         self.too_long.set(number(now.parent.too_long));
     }

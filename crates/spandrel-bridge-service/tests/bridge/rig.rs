@@ -60,9 +60,8 @@ impl Program {
 
     /// Waits until the bridge has taken so many lines, all in all.
     pub(crate) async fn has_said(&self, lines: u64) {
-        let taken = async {
-            while self.handle.snapshot().await.expect("lives").messages.from_parent < lines {}
-        };
+        let taken =
+            async { while self.handle.snapshot().await.expect("lives").messages.from_parent < lines {} };
         within("lines of the parent", taken).await;
     }
 
@@ -79,7 +78,7 @@ impl Program {
         let mut all = Vec::new();
         let mut bytes = vec![0; 64 << 10];
         while let Ok(read) = self.lines.get_ref().try_read(&mut bytes) {
-            all.extend_from_slice(&bytes[..read]);
+            all.extend_from_slice(bytes.get(..read).unwrap_or_default());
         }
         String::from_utf8(all).expect("whole lines")
     }
