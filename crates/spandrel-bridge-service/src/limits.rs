@@ -61,12 +61,19 @@ impl Default for Limits {
     }
 }
 
+/// What a line to the parent has around a message.
+const LINE_BYTES: usize = 64 << 10;
+
 impl Limits {
     /// The bounds of a link to the parent: hand them to whoever makes it.
     #[must_use]
     pub fn of_parent(&self) -> spandrel_transport::Limits {
         spandrel_transport::Limits::default()
             .with_frame_bytes_max(self.line_bytes_max)
+            // A byte of a buffer is up to four characters there.
+            .with_sent_line_bytes_max(
+                self.message_bytes_max.saturating_mul(4).saturating_add(LINE_BYTES).max(self.line_bytes_max),
+            )
             .with_long_lines(spandrel_transport::LongLines::Skip)
             // A parent may take its time over a line: it is trusted, and its channel is the only one.
             .with_half_frame_ms(u64::from(u32::MAX))
