@@ -101,6 +101,14 @@ pub enum SendError {
     /// The session is closed.
     #[error("the session is closed")]
     Closed,
+    /// Longer than any message may be; it is dropped, the session lives on.
+    #[error("packet of {len} bytes is over the limit of {max}")]
+    TooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
     /// Too much waits already; the session is closed because of it.
     #[error("the client is too slow: the session is closed")]
     TooSlow,
@@ -315,10 +323,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`], and [`SendError::TooSlow`], which closes the session.
+    /// [`SendError::Closed`]; [`SendError::TooLong`]; and [`SendError::TooSlow`], which closes the session.
     pub fn send(&mut self, now: Millis, packet: &Encoded) -> Result<(), SendError> {
         if self.stage != Stage::Open {
             return Err(SendError::Closed);
+        }
+        let (len, max) = (packet.len_bytes(), self.config.limits.message_bytes_max);
+        // The types of its frames are not part of it.
+        if len > max.saturating_add(packet.len_frames()) {
+            return Err(SendError::TooLong { len, max });
         }
         self.enqueue(now, packet.frames(), packet.len_bytes())
     }

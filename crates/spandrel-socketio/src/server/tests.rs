@@ -172,6 +172,22 @@ fn a_message_over_the_limit_closes_the_session() {
 }
 
 #[test]
+fn a_packet_over_the_limit_is_not_taken_and_the_session_lives_on() {
+    let limits = Limits::default().with_message_bytes_max(12);
+    let config = Arc::new(SessionConfig { limits, ..SessionConfig::default() });
+    let mut session = Session::new(T0, "s", Carrier::WebSocket, config);
+    while session.next_frame().is_some() {}
+    for (name, arg, want) in
+        [("fits", "123456", Ok(())), ("one over", "1234567", Err(SendError::TooLong { len: 14, max: 12 }))]
+    {
+        let packet = encode_event("", &[&Value::parse(arg).unwrap()], None);
+        assert_eq!(session.send(at(1), &packet), want, "{name}");
+    }
+    assert_eq!((frames(&mut session), outputs(&mut session)), (vec![r#"42["",123456]"#.to_owned()], vec![]));
+    assert!(session.is_open());
+}
+
+#[test]
 fn pings_are_answered_with_their_data_and_keep_the_session() {
     let mut session = open(Carrier::WebSocket);
     session.frame(at(5_000), Frame::text("2"));
