@@ -77,6 +77,11 @@ impl Reader {
         }
     }
 
+    /// Bytes of the message that comes in parts; those of a frame under way are in the buffer they were read into.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.data.len())
+    }
+
     /// Takes what comes next from `src`; `None` while bytes are missing. What is left in `src` belongs to the next call.
     ///
     /// # Errors
