@@ -69,9 +69,12 @@ pub(crate) struct HostLink {
     link: Box<dyn Link>,
     decoder: Decoder,
     incoming: Batch,
-    /// What waits for the link to take it.
+    /// Packets that wait for the link to take them.
     waiting: VecDeque<Frame>,
     waiting_bytes: usize,
+    /// Before those go, one of each: a ping of ours, and the answer to the last of the host's.
+    ping: Option<Frame>,
+    pong: Option<Frame>,
     leaving: Batch,
     is_unflushed: bool,
     unsent_bytes_max: usize,
@@ -133,6 +136,8 @@ impl HostLink {
                                 incoming,
                                 waiting: VecDeque::new(),
                                 waiting_bytes: 0,
+                                ping: None,
+                                pong: None,
                                 leaving: Batch::with_bounds(LEAVING_BYTES, 256),
                                 is_unflushed: false,
                                 unsent_bytes_max: limits.unsent_bytes_max,
@@ -218,10 +223,11 @@ impl HostLink {
         match PacketKind::of(&frame).map_err(|e| broken(&e))? {
             PacketKind::Message => {}
             PacketKind::Close => return Err(HostLinkError::Gone),
-            // A server of this revision does not ping; one that does is answered.
+            // A server of this revision does not ping; one that does is answered. Whoever pings faster than it reads gets
+            // the last answer.
             PacketKind::Ping => {
                 let packet = EnginePacket::from_frame(frame).map_err(|e| broken(&e))?;
-                self.waiting.push_back(EnginePacket { kind: PacketKind::Pong, ..packet }.into_frame());
+                self.pong = Some(EnginePacket { kind: PacketKind::Pong, ..packet }.into_frame());
                 return Ok(());
             }
             _ => return Ok(()),
@@ -248,7 +254,7 @@ impl HostLink {
         if now >= pulse.ping_at {
             pulse.ping_at = now.after(pulse.interval_ms);
             pulse.dead_at.get_or_insert(now.after(pulse.timeout_ms));
-            self.waiting.push_back(PacketKind::Ping.frame());
+            self.ping = Some(PacketKind::Ping.frame());
         }
         Ok(())
     }
@@ -256,8 +262,7 @@ impl HostLink {
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HostLinkError>> {
         loop {
             while !self.leaving.is_full() {
-                let Some(frame) = self.waiting.pop_front() else { break };
-                self.waiting_bytes = self.waiting_bytes.saturating_sub(frame.len());
+                let Some(frame) = self.next_frame() else { break };
                 let _ = self.leaving.push(frame); // not full
             }
             if self.leaving.is_empty() {
@@ -275,6 +280,18 @@ impl HostLink {
             self.is_unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn next_frame(&mut self) -> Option<Frame> {
+        if let Some(frame) = self.ping.take().or_else(|| self.pong.take()) {
+            return Some(frame);
+        }
+        let frame = self.waiting.pop_front()?;
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(frame.len());
+        if self.waiting.is_empty() && self.waiting.capacity() > 64 {
+            self.waiting = VecDeque::new();
+        }
+        Some(frame)
     }
 }
 

@@ -17,7 +17,10 @@ use spandrel_socketio::{Encoded, Event};
 use spandrel_socketio_net::{Carrier, Events, ServerEvent, Socket};
 use spandrel_transport::Batch;
 use spandrel_wire::Millis;
-use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
+use tokio::{
+    task::unconstrained,
+    time::{Duration, Instant, Sleep, sleep_until, timeout},
+};
 
 use crate::{
     Config, Exit,
@@ -168,6 +171,9 @@ impl Hub {
             if let Some(exit) = self.take(&mut round) {
                 return self.end(exit).await;
             }
+            // At once, however much was done since the last wait: the sessions that were given acknowledgements run only
+            // when this task waits, and whoever gets one finds the parent told.
+            let _ = unconstrained(poll_fn(|cx| Poll::Ready(self.parent.poll_out(cx)))).await;
         }
     }
 
@@ -192,7 +198,7 @@ impl Hub {
         self.poll_host(cx, now, round);
         // Whoever makes events waits while the parent takes none: they are never dropped.
         if !self.parent.is_clogged() {
-            self.port.poll(cx);
+            self.port.poll(cx, now);
             let _ = self.events.poll_recv_many(cx, &mut round.events, EVENTS);
         }
         let is_due = self.poll_timer(cx, now);
@@ -526,6 +532,7 @@ impl Hub {
                 max: self.config.limits.connections_max,
                 opened: self.counts.opened_browsers.value() + self.counts.opened_clients.value(),
                 refused: self.gate.refused(),
+                turned_away: self.port.turned_away(),
             },
             messages: snapshot::Messages {
                 from_browsers: self.counts.from_browsers.value(),

@@ -6,6 +6,7 @@
 /// |---|---|---|
 /// | `connections_max` | 2,048 | a class room of tabs, many times over; each costs some 20 KiB |
 /// | `unsent_bytes_max` | 8 MiB | a browser that reads nothing for so long is gone; a larger single message still goes |
+/// | `unsent_frames_max` | 131,072 | the same in frames, each some 40 bytes more: small messages reach the bytes first |
 /// | `line_bytes_max` | 64 MiB | a line of the parent; a longer one is dropped up to its end |
 /// | `reports_bytes_max` | 8 MiB | `data` that waits for a parent that does not read; then the oldest goes |
 /// | `events_bytes_max` | 4 MiB | other reports that wait; over it, no more is taken from browsers |
@@ -20,6 +21,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Most bytes that wait for one browser.
     pub unsent_bytes_max: usize,
+    /// Most frames that wait for one browser.
+    pub unsent_frames_max: usize,
     /// Longest line of the parent, in bytes.
     pub line_bytes_max: usize,
     /// Most bytes of `data` that wait for the parent, and as many of answers.
@@ -41,6 +44,7 @@ impl Default for Limits {
         Self {
             connections_max: 2048,
             unsent_bytes_max: 8 << 20,
+            unsent_frames_max: 131_072,
             line_bytes_max: 64 << 20,
             reports_bytes_max: 8 << 20,
             events_bytes_max: 4 << 20,

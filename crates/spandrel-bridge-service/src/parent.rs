@@ -95,6 +95,12 @@ impl ParentPort {
 
     /// Sends what was reported; ready when all is on its way.
     pub(crate) fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ParentGone>> {
+        let sent = self.poll_leaving(cx);
+        self.is_gone |= matches!(sent, Poll::Ready(Err(_)));
+        sent
+    }
+
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ParentGone>> {
         loop {
             while !self.leaving.is_full() {
                 let Some(line) = self.reports.pop() else { break };

@@ -116,8 +116,9 @@ fn machine(config: &Config) -> spandrel_bridge::Config {
 
 fn socket_server(config: &Config, gate: &Arc<Gate>) -> (SocketServer, Events) {
     let limits = &config.limits;
-    let mut packets = PacketLimits::default().with_message_bytes_max(limits.message_bytes_max);
-    packets.queued_bytes_max = limits.unsent_bytes_max;
+    let packets = PacketLimits::default()
+        .with_message_bytes_max(limits.message_bytes_max)
+        .with_queued_max(limits.unsent_bytes_max, limits.unsent_frames_max);
     let mut server =
         ServerConfig::default().with_packet_limits(packets).with_sessions_max(limits.connections_max);
     server.limits.head_ms_max = limits.handshake_ms;

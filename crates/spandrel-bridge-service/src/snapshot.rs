@@ -66,6 +66,8 @@ pub struct Connections {
     pub opened: u64,
     /// Requests refused since the start.
     pub refused: u64,
+    /// Connections not taken in because too many were open, since the start.
+    pub turned_away: u64,
 }
 
 /// Counts of messages since the start.

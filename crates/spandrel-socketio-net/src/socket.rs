@@ -241,8 +241,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// Tells the application of the session, once what opens it is on its way.
+    /// Tells the application of the session, once what opens it is on its way. One that was closed before is never told:
+    /// its end is past.
     pub(crate) fn tell(&mut self, shared: &Arc<Shared>) {
+        if !self.machine.is_open() {
+            return;
+        }
         self.is_told = true;
         self.pending.push(ServerEvent::Opened(Socket(Arc::clone(shared))));
         shared.queue.push(&mut self.pending);

@@ -136,6 +136,7 @@ async fn one_connection_over_the_bound_is_not_taken_in() {
     }
     let stream = Box::new(tokio::net::TcpStream::connect(to).await.unwrap());
     assert!(Page::over(stream, to, "client=true").await.is_err());
+    assert_eq!(program.handle.snapshot().await.unwrap().connections.turned_away, 1);
     pages.pop().unwrap().leave().await;
     program.hears([r#"{"key":"close","value":"r"}"#]).await;
     let _page = within("a place", async {
@@ -148,4 +149,61 @@ async fn one_connection_over_the_bound_is_not_taken_in() {
     })
     .await;
     program.hears([CONNECTION, SINGLE]).await;
+}
+
+/// A polling page of raw requests, one connection each.
+struct Poller {
+    to: std::net::SocketAddr,
+    sid: String,
+}
+
+impl Poller {
+    async fn open(to: std::net::SocketAddr) -> Self {
+        let hello = ask(to, &get("/socket.io/?EIO=3&transport=polling&roomId=r", "127.0.0.1", "")).await;
+        let sid = hello.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a session");
+        Self { to, sid: sid.to_owned() }
+    }
+
+    async fn get(&self) -> String {
+        let path = format!("/socket.io/?EIO=3&transport=polling&sid={}", self.sid);
+        ask(self.to, &get(&path, "127.0.0.1", "")).await
+    }
+}
+
+/// A page that polls hears in one answer what a fast device said meanwhile: bytes are the bound, not messages.
+#[tokio::test]
+async fn a_polling_page_gets_twenty_thousand_small_messages_in_order() {
+    let mut program = Program::host(config(Limits::default())).await;
+    let to = program.address().await;
+    let poller = Poller::open(to).await;
+    program.hears([CONNECTION, SINGLE]).await;
+    let count = 20_000;
+    let lines: String = (0..count).map(|n| format!("{{\"key\":\"send\",\"value\":{{\"n\":{n}}}}}\n")).collect();
+    program.say_bytes(lines.as_bytes()).await;
+    program.has_said(1 + count as u64).await;
+    let answer = poller.get().await;
+    let packets = answer.split("{\"data\":{\"n\":").skip(1);
+    let heard: Vec<usize> = packets.map(|rest| rest.split('}').next().unwrap().parse().unwrap()).collect();
+    assert!(!heard.is_empty(), "{answer}");
+    assert_eq!(heard, (0..count).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn one_message_over_the_bound_of_frames_closes_the_page() {
+    let bounds = limits(|it| it.unsent_frames_max = 100);
+    for (count, is_closed) in [(100, false), (101, true)] {
+        let mut program = Program::host(config(bounds.clone())).await;
+        let poller = Poller::open(program.address().await).await;
+        program.hears([CONNECTION, SINGLE]).await;
+        program.say_bytes("{\"key\":\"send\",\"value\":1}\n".repeat(count).as_bytes()).await;
+        program.has_said(1 + count as u64).await;
+        let dropped = program.handle.snapshot().await.unwrap().messages.dropped;
+        assert_eq!(dropped, u64::from(is_closed), "{count}");
+        if is_closed {
+            program.hears([r#"{"key":"close","value":"r"}"#]).await;
+        } else {
+            let answer = poller.get().await;
+            assert_eq!(answer.matches("{\"data\":1}").count(), count, "{answer}");
+        }
+    }
 }

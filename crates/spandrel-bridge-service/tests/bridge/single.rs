@@ -204,3 +204,37 @@ fn a_bridge_that_is_dropped_closes_everything() {
     drop(runtime);
     drop(std::net::TcpListener::bind(to).expect("the port is free"));
 }
+
+/// A page that was told its message arrived may ask the program about it at once. On one thread, as a bridge runs: what a
+/// round has for the parent is written before the sessions get to run.
+#[tokio::test]
+async fn the_parent_has_the_data_before_a_page_has_its_acknowledgement() {
+    let mut program = Program::host(config()).await;
+    let to = program.address().await;
+    let mut pages = Vec::new();
+    for _ in 0..20 {
+        pages.push(Page::in_room(to, "r").await);
+        program.hears([CONNECTION, SINGLE]).await;
+    }
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    for (at, mut page) in pages.into_iter().enumerate() {
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            for n in 0..100 {
+                page.emit(&format!(r#"{n}["message",{{"page":{at},"n":{n}}}]"#)).await;
+                assert_eq!(page.frame().await, Some(format!("43{n}[true]")));
+                let Ok(()) = tell.send(format!(r#"{{"key":"data","value":{{"page":{at},"n":{n}}}}}"#)).await else {
+                    return;
+                };
+            }
+        });
+    }
+    drop(tell);
+    let (mut heard, mut acknowledged) = (String::new(), 0);
+    while let Some(line) = told.recv().await {
+        heard.push_str(&program.heard_now());
+        assert!(heard.lines().any(|heard| heard == line), "{line} was acknowledged before it was told");
+        acknowledged += 1;
+    }
+    assert_eq!(acknowledged, 2_000);
+}
