@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use spandrel_bridge_protocol::{Origins, Secret, Shown};
+use spandrel_bridge_service::DEFAULT_PORT;
 use spandrel_crypto::Token;
 use toml::Value;
 use tracing::level_filters::LevelFilter;
 
 /// The file that is read beside the executable when no other is named.
 pub(crate) const FILE_NAME: &str = "hardware-bridge.toml";
-const PORT: u16 = 23518;
 /// A longer file is no configuration.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
@@ -151,7 +151,7 @@ impl Settings {
         let layers = Layers { file: table, folder: file_folder, variable };
         let [port, tls_dir, secret, origins, token, status, log] = NAMES;
         Ok(Self {
-            port: layers.choose(port, flags.port.as_deref(), PORT, parse_port)?,
+            port: layers.choose(port, flags.port.as_deref(), DEFAULT_PORT, parse_port)?,
             tls_dir: layers.tls_dir(tls_dir, flags.tls_dir.as_deref(), folder)?,
             secret: layers.choose(
                 secret,

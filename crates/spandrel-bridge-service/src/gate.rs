@@ -8,9 +8,10 @@ use std::{
 use http::{HeaderName, header, request::Parts};
 use spandrel_bridge_protocol::{Admitted, Facts, Header, Refusal, Rules};
 use spandrel_socketio_net::Query;
+use spandrel_transport::Clock;
 use spandrel_wire::Millis;
 
-use crate::{clock::Clock, snapshot::Refused, sparse::Sparse};
+use crate::{snapshot::Refused, sparse::Sparse};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -13,12 +13,12 @@ use spandrel_socketio::{
     Decoder, Encoded, EnginePacket, Event, Frame, Handshake, Limits as PacketLimits, Packet, PacketKind,
     encode_disconnect,
 };
-use spandrel_transport::{Batch, BoxStream, DialError, Endpoint, Link, dial_loopback_unverified};
+use spandrel_transport::{Batch, BoxStream, Clock, DialError, Endpoint, Link, dial_loopback_unverified};
 use spandrel_transport_ws::WsTransport;
 use spandrel_wire::Millis;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{Limits, clock::Clock};
+use crate::Limits;
 
 /// What a host with a certificate is called: pages reach it under this name, which leads to 127.0.0.1.
 const SERVER_NAME: &str = "hw.playentry.org";

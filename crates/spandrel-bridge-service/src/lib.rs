@@ -35,7 +35,6 @@
 //! `spandrel-socketio`. Limits: [`Limits`], each tested.
 
 mod certificates;
-mod clock;
 mod config;
 mod error;
 mod gate;

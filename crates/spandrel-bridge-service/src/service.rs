@@ -6,14 +6,14 @@ use spandrel_bridge::{Bridge, Security};
 use spandrel_http::Metrics;
 use spandrel_socketio::Limits as PacketLimits;
 use spandrel_socketio_net::{Events, ServerConfig, SocketServer};
+use spandrel_transport::Clock;
 use spandrel_transport_ipc::Parent;
 
 use crate::{
     Config, Exit, Handle, ServiceError,
-    clock::Clock,
     gate::Gate,
     handle::{Controls, handle},
-    hub::Hub,
+    hub::{Hub, Parts},
     metrics::Counts,
     parent::ParentPort,
     port::Port,
@@ -68,7 +68,7 @@ impl Service {
     /// As there.
     pub async fn run(self) -> Result<Exit, ServiceError> {
         let Self { config, parent, handle, controls } = self;
-        let (clock, metrics) = (Clock::new(), Metrics::default());
+        let (clock, metrics) = (Clock::start(), Metrics::default());
         let status = match config.status {
             Some(address) => Some(StatusServer::bind(address, handle, metrics.clone()).await?),
             None => None,
@@ -83,8 +83,8 @@ impl Service {
         let bridge = Bridge::new(machine(&config));
         let parent = ParentPort::new(parent.link, &config.limits);
         let stop = controls.stop.clone();
-        let hub =
-            Hub::new(clock, config, bridge, parent, port, events, gate, controls, Counts::new(&metrics));
+        let counts = Counts::new(&metrics);
+        let hub = Hub::new(Parts { clock, config, bridge, parent, port, events, gate, controls, counts });
         let hub = hub.run(stopped(stop));
         match status {
             None => Ok(hub.await),

@@ -157,11 +157,6 @@ impl Bridge {
         self.rooms.audience(audience)
     }
 
-    /// Says what is served from now on, and dialled with first: certificates came or went.
-    pub fn set_security(&mut self, security: Security) {
-        self.config.security = security;
-    }
-
     /// How it is.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -78,7 +78,6 @@
 
 mod answers;
 mod client;
-mod clock;
 mod config;
 mod events;
 #[doc(hidden)]

@@ -14,9 +14,10 @@ use spandrel_socketio::{
     Encoded, Frame,
     server::{Carrier, CloseReason, Output, SendError, Session},
 };
+use spandrel_transport::Clock;
 use spandrel_wire::Millis;
 
-use crate::{ServerEvent, clock::Clock, events::Queue, query::Query, server::Inner, session::Upgrading};
+use crate::{ServerEvent, events::Queue, query::Query, server::Inner, session::Upgrading};
 
 /// Number of a session, unique for the life of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

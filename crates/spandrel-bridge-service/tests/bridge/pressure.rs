@@ -160,7 +160,8 @@ struct Poller {
 impl Poller {
     async fn open(to: std::net::SocketAddr) -> Self {
         let hello = ask(to, &get("/socket.io/?EIO=3&transport=polling&roomId=r", "127.0.0.1", "")).await;
-        let sid = hello.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a session");
+        let sid =
+            hello.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a session");
         Self { to, sid: sid.to_owned() }
     }
 
@@ -178,7 +179,8 @@ async fn a_polling_page_gets_twenty_thousand_small_messages_in_order() {
     let poller = Poller::open(to).await;
     program.hears([CONNECTION, SINGLE]).await;
     let count = 20_000;
-    let lines: String = (0..count).map(|n| format!("{{\"key\":\"send\",\"value\":{{\"n\":{n}}}}}\n")).collect();
+    let lines: String =
+        (0..count).map(|n| format!("{{\"key\":\"send\",\"value\":{{\"n\":{n}}}}}\n")).collect();
     program.say_bytes(lines.as_bytes()).await;
     program.has_said(1 + count as u64).await;
     let answer = poller.get().await;

@@ -60,9 +60,8 @@ impl Program {
 
     /// Waits until the bridge has taken so many lines, all in all.
     pub(crate) async fn has_said(&self, lines: u64) {
-        let taken = async {
-            while self.handle.snapshot().await.expect("lives").messages.from_parent < lines {}
-        };
+        let taken =
+            async { while self.handle.snapshot().await.expect("lives").messages.from_parent < lines {} };
         within("lines of the parent", taken).await;
     }
 

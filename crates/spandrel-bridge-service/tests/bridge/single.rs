@@ -223,7 +223,8 @@ async fn the_parent_has_the_data_before_a_page_has_its_acknowledgement() {
             for n in 0..100 {
                 page.emit(&format!(r#"{n}["message",{{"page":{at},"n":{n}}}]"#)).await;
                 assert_eq!(page.frame().await, Some(format!("43{n}[true]")));
-                let Ok(()) = tell.send(format!(r#"{{"key":"data","value":{{"page":{at},"n":{n}}}}}"#)).await else {
+                let Ok(()) = tell.send(format!(r#"{{"key":"data","value":{{"page":{at},"n":{n}}}}}"#)).await
+                else {
                     return;
                 };
             }
