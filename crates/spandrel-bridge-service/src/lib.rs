@@ -26,7 +26,7 @@
 //! assert_eq!(line, "{\"key\":\"runningModeChanged\",\"value\":2}\n");
 //!
 //! drop(parent); // nobody left to work for
-//! assert_eq!(running.await??, Exit::ParentGone);
+//! assert_eq!(running.await?, Exit::ParentGone);
 //! # Ok(())
 //! # }
 //! ```
@@ -36,7 +36,7 @@
 
 mod certificates;
 mod config;
-mod error;
+mod exit;
 mod gate;
 mod handle;
 mod host_link;
@@ -57,7 +57,7 @@ pub mod fuzz;
 
 pub use certificates::{CERTIFICATE_FILES, KEY_FILE, load_certificates};
 pub use config::{Config, DEFAULT_PORT};
-pub use error::{Exit, ServiceError};
+pub use exit::Exit;
 pub use handle::Handle;
 pub use limits::Limits;
 pub use rest::Rest;

@@ -10,14 +10,14 @@ use spandrel_transport::Clock;
 use spandrel_transport_ipc::Parent;
 
 use crate::{
-    Config, Exit, Handle, ServiceError,
+    Config, Exit, Handle,
     gate::Gate,
     handle::{Controls, handle},
     hub::{Hub, Parts},
     metrics::Counts,
     parent::ParentPort,
     port::Port,
-    status::StatusServer,
+    status::StatusPage,
 };
 
 /// A bridge that is ready to [`run`](Self::run). Nothing listens and nothing was said before.
@@ -34,15 +34,7 @@ pub struct Service {
 /// its limits should be those of [`Limits::of_parent`](crate::Limits::of_parent).
 ///
 /// Dropping the future closes all sockets at once.
-///
-/// # Errors
-///
-/// [`ServiceError`] before anything was said or listened to; never later.
-pub async fn run(
-    config: Config,
-    parent: Parent,
-    stop: impl Future<Output = ()> + Send,
-) -> Result<Exit, ServiceError> {
+pub async fn run(config: Config, parent: Parent, stop: impl Future<Output = ()> + Send) -> Exit {
     let (service, handle) = Service::new(config, parent);
     let mut stop = std::pin::pin!(stop);
     let mut running = std::pin::pin!(service.run());
@@ -62,21 +54,15 @@ impl Service {
     }
 
     /// As [`run`], until the parent is gone or [`Handle::stop`] is called.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn run(self) -> Result<Exit, ServiceError> {
+    pub async fn run(self) -> Exit {
         let Self { config, parent, handle, controls } = self;
         let (clock, metrics) = (Clock::start(), Metrics::default());
         let status = match config.status {
-            Some(address) => Some(StatusServer::bind(address, handle, metrics.clone()).await?),
+            Some(address) => {
+                Some(StatusPage::open(address, handle, metrics.clone(), controls.status.clone()).await)
+            }
             None => None,
         };
-        if let Some(address) = status.as_ref().and_then(|status| status.address().ok()) {
-            controls.status.send_replace(Some(address));
-            tracing::info!("status page at http://{address}/");
-        }
         let gate = Arc::new(Gate::new(config.rules.clone(), clock, config.limits.refusals_kept));
         let (server, events) = socket_server(&config, &gate);
         let port = Port::new(config.port, config.tls.clone(), server, &config.limits);
@@ -87,11 +73,11 @@ impl Service {
         let hub = Hub::new(Parts { clock, config, bridge, parent, port, events, gate, controls, counts });
         let hub = hub.run(stopped(stop));
         match status {
-            None => Ok(hub.await),
+            None => hub.await,
             Some(status) => tokio::select! {
-                exit = hub => Ok(exit),
+                exit = hub => exit,
                 // Serves for ever.
-                () = status.serve() => Ok(Exit::Stopped),
+                () = status.serve() => Exit::Stopped,
             },
         }
     }
