@@ -243,6 +243,7 @@ impl Hub {
         for event in round.host.drain(..) {
             // Given up a moment ago, its last words are nobody's.
             if let Host::Open(link, _) = self.host {
+                self.counts.from_host.inc();
                 is_over |= self.step(now, Input::HostEvent { link, event });
             }
         }

@@ -62,7 +62,7 @@ pub use handle::Handle;
 pub use limits::Limits;
 pub use rest::Rest;
 pub use service::{Service, run};
-pub use snapshot::{Channel, Connections, Messages, Mode, Program, Refused, Room, Session, Snapshot};
+pub use snapshot::{Channel, Connections, Held, Messages, Mode, Program, Refused, Room, Session, Snapshot};
 
 pub use spandrel_bridge_protocol;
 pub use spandrel_transport;

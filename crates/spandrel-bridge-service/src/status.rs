@@ -19,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Handle, metrics::Gauges};
+use crate::{Handle, metrics::Readings};
 
 /// Connections at once: some tabs, a scraper, and whoever forgot to close one.
 const CONNECTIONS: usize = 32;
@@ -112,7 +112,7 @@ struct Face {
     guard: Option<Guard>,
     handle: Handle,
     metrics: Metrics,
-    gauges: Gauges,
+    readings: Readings,
 }
 
 impl StatusServer {
@@ -128,7 +128,7 @@ impl StatusServer {
         let face = Face {
             assets: Assets::new(&PAGE, CSP),
             guard: Guard::new(&config).ok(),
-            gauges: Gauges::new(&metrics),
+            readings: Readings::new(&metrics),
             handle,
             metrics,
         };
@@ -230,7 +230,7 @@ impl Face {
 
     async fn prometheus(&self) -> Response {
         let Some(now) = self.snapshot().await else { return gone() };
-        self.gauges.set(&now);
+        self.readings.set(&now);
         plain(METRICS_CONTENT_TYPE, self.metrics.render().into_bytes())
     }
 

@@ -117,6 +117,7 @@ impl Hub {
         if let Host::Open(open, to) = &mut self.host
             && *open == link
         {
+            self.counts.to_host.inc();
             to.send(packet);
         }
     }
