@@ -33,7 +33,7 @@ use crate::{
     handle::Controls,
     host_link::{HostLink, HostLinkError},
     metrics::Counts,
-    parent::{ParentGone, ParentPort, said},
+    parent::{ParentGone, ParentPort},
     port::Port,
     rest::Flow,
     sparse::Sparse,
@@ -81,7 +81,6 @@ pub(crate) struct Hub {
     patient_until: Millis,
     listen_again: Option<Millis>,
     no_secret: Sparse,
-    broken_lines: Sparse,
 }
 
 /// The way to the host, when this is a client.
@@ -135,7 +134,6 @@ impl Hub {
             patient_until: Millis::new(0),
             listen_again: None,
             no_secret: Sparse::default(),
-            broken_lines: Sparse::default(),
         }
     }
 
@@ -217,7 +215,8 @@ impl Hub {
             Host::Open(_, link) => Some(link.wake_at()),
             _ => None,
         };
-        let due = self.bridge.wake().into_iter().chain(of_host).chain(self.listen_again);
+        let due =
+            self.bridge.wake().into_iter().chain(of_host).chain(self.listen_again).chain(self.late_at(cx));
         let Some(wake) = due.min() else { return false };
         if wake <= now {
             return true;
@@ -251,7 +250,7 @@ impl Hub {
         is_over |= self.take_host_news(now, round);
         while let Some(line) = round.lines.pop() {
             self.counts.from_parent.inc();
-            if let Some(said) = said(&line, now, &mut self.broken_lines) {
+            if let Some(said) = self.parent.said(&line, now) {
                 is_over |= self.step(now, Input::Parent(said));
             }
         }
@@ -264,6 +263,7 @@ impl Hub {
             is_over |= self.take_event(now, event);
         }
         is_over |= self.step(now, Input::Tick);
+        self.log_late(now);
         if round.is_parent_gone {
             self.step(now, Input::ParentGone);
             return Some(Exit::ParentGone);
@@ -353,6 +353,7 @@ impl Hub {
     /// The last words: the parent gets what was reported to it, browsers what was sent to them, within bounds.
     async fn end(mut self, exit: Exit) -> Exit {
         self.port.close();
+        self.log_late(Millis::new(u64::MAX));
         if exit != Exit::ParentGone {
             let bound = Duration::from_millis(self.config.limits.stop_ms);
             let told = timeout(bound, poll_fn(|cx| self.parent.poll_out(cx))).await;

@@ -77,8 +77,8 @@ impl Hub {
 
     fn answer(&mut self, now: Millis, make: impl FnOnce(&Secret) -> Option<ToParent>) {
         let Some(secret) = &self.config.secret else {
-            if let Some(requests) = self.no_secret.admit(now, 1) {
-                tracing::warn!(requests, "encrypt and decrypt are not answered: set SPANDREL_HW_SECRET");
+            if let Some(told) = self.no_secret.admit(now, 1, ()) {
+                tell_no_secret(told);
             }
             return;
         };
@@ -138,4 +138,25 @@ impl Hub {
             note => tracing::warn!("{note}"),
         }
     }
+
+    /// Writes what was held back of lines that come at most once a second, if it is due.
+    pub(super) fn log_late(&mut self, now: Millis) {
+        self.parent.log_late(now);
+        self.port.log_late(now);
+        self.gate.log_late(now);
+        if let Some(told) = self.no_secret.due(now) {
+            tell_no_secret(told);
+        }
+    }
+
+    /// When that has something to write.
+    pub(super) fn late_at(&self, cx: &Context<'_>) -> Option<Millis> {
+        let of_gate = self.gate.late_at(cx);
+        let due = [self.parent.late_at(), self.port.late_at(), of_gate, self.no_secret.wake()];
+        due.into_iter().flatten().min()
+    }
+}
+
+fn tell_no_secret((requests, ()): (u64, ())) {
+    tracing::warn!(requests, "encrypt and decrypt are not answered: set SPANDREL_HW_SECRET");
 }
