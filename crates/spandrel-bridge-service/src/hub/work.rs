@@ -1,6 +1,6 @@
 //! What the machine wants done.
 
-use std::task::Context;
+use std::{io, task::Context};
 
 use spandrel_bridge::{Audience, Input, LinkId, Note, Output, Security};
 use spandrel_bridge_protocol::{Secret, ToParent, decrypt, encrypt};
@@ -107,7 +107,7 @@ impl Hub {
             }
             Err(error) => {
                 tracing::debug!(%error, port = self.config.port, "cannot listen");
-                Some(Input::ListenFailed)
+                Some(not_listening(&error))
             }
         }
     }
@@ -157,6 +157,39 @@ impl Hub {
     }
 }
 
+/// That another program has the port is the usual case; whatever else the system says is passed on.
+fn not_listening(error: &io::Error) -> Input {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Input::ListenFailed,
+        _ => Input::ListenRefused(error.to_string()),
+    }
+}
+
 fn tell_no_secret((requests, ()): (u64, ())) {
     tracing::warn!(requests, "encrypt and decrypt are not answered: set SPANDREL_HW_SECRET");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_port_that_is_taken_is_another_programs() {
+        let not_listening = |kind: io::ErrorKind| not_listening(&kind.into());
+        assert!(matches!(not_listening(io::ErrorKind::AddrInUse), Input::ListenFailed));
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::AddrNotAvailable, io::ErrorKind::Other] {
+            let Input::ListenRefused(why) = not_listening(kind) else {
+                panic!("{kind:?} is no other program")
+            };
+            assert_eq!(why, kind.to_string());
+        }
+    }
+
+    /// What two programs on one port really get from the system.
+    #[tokio::test]
+    async fn the_systems_word_for_a_taken_port_is_understood() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = std::net::TcpListener::bind(taken.local_addr().unwrap()).unwrap_err();
+        assert!(matches!(not_listening(&error), Input::ListenFailed), "{error}");
+    }
 }

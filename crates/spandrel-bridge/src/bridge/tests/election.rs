@@ -71,6 +71,28 @@ fn first_the_own_security_then_the_other() {
 }
 
 #[test]
+fn why_the_port_is_not_ours_is_told() {
+    let note = |first: Input, second: Input| {
+        let mut rig = Rig::plain().after([open(), first, refused(1), refused(2)]);
+        let told = rig.step(second);
+        assert_eq!(told, [&CLIENT[..], &["dial 3 plain"]].concat(), "a host is looked for in any case");
+        rig.after([refused(3)]).step(refused(4)).remove(0)
+    };
+    let taken = "note another program has the port and is no host to join; trying again in ";
+    let denied = "note cannot listen on the port: permission denied; trying again in ";
+    let refusal = || Input::ListenRefused("permission denied".into());
+    for (first, second, want) in [
+        (Input::ListenFailed, Input::ListenFailed, taken),
+        (refusal(), refusal(), denied),
+        (Input::ListenFailed, refusal(), denied),
+        (refusal(), Input::ListenFailed, taken),
+    ] {
+        let told = note(first, second);
+        assert!(told.starts_with(want), "{told}");
+    }
+}
+
+#[test]
 fn a_port_that_nobody_serves_is_asked_for_at_once_then_with_waits() {
     let mut rig = Rig::plain().after([open(), Input::ListenFailed, refused(1)]);
     assert_eq!(rig.step(refused(2)), ["listen"], "whoever had it may be gone");
