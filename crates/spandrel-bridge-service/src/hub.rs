@@ -248,6 +248,7 @@ impl Hub {
         }
         // Before what the parent says: a host that is lost gets none of it, it is held for the next.
         is_over |= self.take_host_news(now, round);
+        is_over |= self.take_comings(now, round);
         while let Some(line) = round.lines.pop() {
             self.counts.from_parent.inc();
             if let Some(said) = self.parent.said(&line, now) {
@@ -298,6 +299,25 @@ impl Hub {
             }
             _ => false,
         }
+    }
+
+    /// Whoever came is there before the parent speaks: it may have heard of it elsewhere. So is the place of whoever left
+    /// without another word. What sessions said comes behind the parent: it may be about what that said.
+    fn take_comings(&mut self, now: Millis, round: &mut Round) -> bool {
+        let is_coming = |event: &ServerEvent| matches!(event, ServerEvent::Opened(_));
+        if round.lines.is_empty() || !round.events.iter().any(is_coming) {
+            return false;
+        }
+        let mut spoke = Vec::new();
+        let comings = round.events.extract_if(.., |event| match event {
+            ServerEvent::Received { id, .. } => {
+                spoke.push(*id);
+                false
+            }
+            ServerEvent::Closed { id, .. } => !spoke.contains(id),
+            event => is_coming(event),
+        });
+        comings.fold(false, |is_over, event| self.take_event(now, event) | is_over)
     }
 
     fn take_event(&mut self, now: Millis, event: ServerEvent) -> bool {
@@ -375,3 +395,6 @@ impl std::fmt::Debug for Hub {
         f.debug_struct("Hub").field("bridge", &self.bridge).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

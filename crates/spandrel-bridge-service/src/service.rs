@@ -90,7 +90,7 @@ async fn stopped(mut stop: tokio::sync::watch::Receiver<bool>) {
     }
 }
 
-fn machine(config: &Config) -> spandrel_bridge::Config {
+pub(crate) fn machine(config: &Config) -> spandrel_bridge::Config {
     let security = if config.tls.is_some() { Security::Tls } else { Security::Plain };
     let mut seed = [0; 8];
     // Without randomness programs that lose a host try again in step: slower, not wrong.
@@ -100,7 +100,7 @@ fn machine(config: &Config) -> spandrel_bridge::Config {
     machine
 }
 
-fn socket_server(config: &Config, gate: &Arc<Gate>) -> (SocketServer, Events) {
+pub(crate) fn socket_server(config: &Config, gate: &Arc<Gate>) -> (SocketServer, Events) {
     let limits = &config.limits;
     let packets = PacketLimits::default()
         .with_message_bytes_max(limits.message_bytes_max)
