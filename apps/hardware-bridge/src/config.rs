@@ -63,7 +63,7 @@ pub(crate) struct Flags {
     /// Serves a page with connections, rates and refusals here, as in 127.0.0.1:23519
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) status: Option<String>,
-    /// What is told on stderr: off, error, warn, info or debug [default: info]
+    /// What is told on stderr: off, error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
 }
