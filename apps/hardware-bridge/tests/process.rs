@@ -389,13 +389,13 @@ fn a_demo_has_a_configuration_of_its_own() {
 /// One request; the whole answer.
 fn ask(to: &str, path: &str, more: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n{more}\r\n");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("works");
     runtime.block_on(async {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(to).await.expect("works");
+        stream.write_all(request.as_bytes()).await.expect("works");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        stream.read_to_string(&mut answer).await.expect("works");
         answer
     })
 }

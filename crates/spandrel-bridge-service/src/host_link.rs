@@ -13,12 +13,14 @@ use spandrel_socketio::{
     Decoder, Encoded, EnginePacket, Event, Frame, Handshake, Limits as PacketLimits, Packet, PacketKind,
     encode_disconnect,
 };
-use spandrel_transport::{Batch, BoxStream, Clock, DialError, Endpoint, Link, dial_loopback_unverified};
+use spandrel_transport::{
+    Batch, BoxStream, Clock, DialError, Endpoint, Link, LinkError, WireError, dial_loopback_unverified,
+};
 use spandrel_transport_ws::WsTransport;
 use spandrel_wire::Millis;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::Limits;
+use crate::{Limits, sparse::Sparse};
 
 /// What a host with a certificate is called: pages reach it under this name, which leads to 127.0.0.1.
 const SERVER_NAME: &str = "hw.playentry.org";
@@ -79,6 +81,8 @@ pub(crate) struct HostLink {
     is_unflushed: bool,
     unsent_bytes_max: usize,
     is_too_slow: bool,
+    too_long_log: Sparse<WireError>,
+    now: Millis,
     pulse: Pulse,
 }
 
@@ -142,6 +146,8 @@ impl HostLink {
                                 is_unflushed: false,
                                 unsent_bytes_max: limits.unsent_bytes_max,
                                 is_too_slow: false,
+                                too_long_log: Sparse::default(),
+                                now: clock.now(),
                                 pulse,
                             });
                         }
@@ -184,6 +190,7 @@ impl HostLink {
         now: Millis,
         out: &mut Vec<Event>,
     ) -> Poll<Result<(), HostLinkError>> {
+        self.now = now;
         if self.is_too_slow {
             return Poll::Ready(Err(HostLinkError::TooSlow));
         }
@@ -216,6 +223,18 @@ impl HostLink {
     /// When the next ping, or the end of the host's patience, is due.
     pub(crate) fn wake_at(&self) -> Millis {
         self.pulse.dead_at.map_or(self.pulse.ping_at, |dead_at| dead_at.min(self.pulse.ping_at))
+    }
+
+    /// Logs what was held back and is due.
+    pub(crate) fn log_late(&mut self, now: Millis) {
+        if let Some(told) = self.too_long_log.due(now) {
+            tell_too_long(told);
+        }
+    }
+
+    /// When [`log_late`](Self::log_late) has something.
+    pub(crate) fn late_at(&self) -> Option<Millis> {
+        self.too_long_log.wake()
     }
 
     fn take(&mut self, frame: Frame, out: &mut Vec<Event>) -> Result<(), HostLinkError> {
@@ -269,8 +288,15 @@ impl HostLink {
                 break;
             }
             self.is_unflushed = true;
-            if let Err(e) = ready!(self.link.poll_send(cx, &mut self.leaving)) {
-                return Poll::Ready(Err(lost(&e)));
+            match ready!(self.link.poll_send(cx, &mut self.leaving)) {
+                Ok(()) => {}
+                // Of the parent, and longer than a host takes; those behind it still go.
+                Err(LinkError::Wire(error)) => {
+                    if let Some(told) = self.too_long_log.admit(self.now, 1, error) {
+                        tell_too_long(told);
+                    }
+                }
+                Err(e) => return Poll::Ready(Err(lost(&e))),
             }
         }
         if self.is_unflushed {
@@ -295,6 +321,16 @@ impl HostLink {
     }
 }
 
+impl Drop for HostLink {
+    fn drop(&mut self) {
+        self.log_late(Millis::new(u64::MAX));
+    }
+}
+
+fn tell_too_long((messages, error): (u64, WireError)) {
+    tracing::warn!(%error, messages, "a message was dropped: the host does not take it");
+}
+
 impl fmt::Debug for HostLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostLink").field("pulse", &self.pulse).finish_non_exhaustive()
@@ -310,16 +346,17 @@ impl Pulse {
     }
 }
 
-fn lost(error: &spandrel_transport::LinkError) -> HostLinkError {
+fn lost(error: &LinkError) -> HostLinkError {
     match error {
-        spandrel_transport::LinkError::Wire(e) => HostLinkError::Broken(e.to_string()),
+        LinkError::Wire(e) => HostLinkError::Broken(e.to_string()),
         _ => HostLinkError::Gone,
     }
 }
 
 async fn connect(address: SocketAddr, tls: bool, limits: &Limits) -> Result<Box<dyn Link>, DialError> {
     let of_link = spandrel_transport::Limits::default()
-        .with_frame_bytes_max(limits.message_bytes_max)
+        // The type of the packet is one byte more.
+        .with_frame_bytes_max(limits.message_bytes_max.saturating_add(1))
         .with_handshake_ms(DIAL_MS);
     let host = if tls { SERVER_NAME.to_owned() } else { address.ip().to_string() };
     let (port, path, query) = (address.port(), PATH.to_owned(), Some(QUERY.to_owned()));

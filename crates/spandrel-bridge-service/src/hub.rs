@@ -39,6 +39,9 @@ use crate::{
     sparse::Sparse,
 };
 
+/// What a session's query says of it.
+pub(crate) const CHILD_SERVER: &str = "childServer";
+pub(crate) const ROOM_ID: &str = "roomId";
 /// Events of sockets taken in one round.
 const EVENTS: usize = 256;
 /// Rounds in a row without a wait after which other tasks get a turn: sessions share the thread.
@@ -324,9 +327,9 @@ impl Hub {
         match event {
             ServerEvent::Opened(socket) => {
                 let conn = ConnId(socket.id().0);
-                let is_client = is_child_server(socket.query("childServer"));
+                let is_client = is_child_server(socket.query(CHILD_SERVER));
                 let role = if is_client { Role::Client } else { Role::Browser };
-                let room = socket.query("roomId").map(RoomId::from);
+                let room = socket.query(ROOM_ID).map(RoomId::from);
                 self.counts.opened(role);
                 self.seats.insert(conn, Seat::new(socket, role, room.clone(), now));
                 self.step(now, Input::Opened { conn, role, room })

@@ -70,6 +70,7 @@ pub(crate) struct Readings {
     held_bytes: Gauge,
     refused: Counter,
     turned_away: Counter,
+    crowded: Counter,
     given_up: Counter,
     too_long: Counter,
 }
@@ -100,6 +101,10 @@ impl Readings {
                 "bridge_turned_away_total",
                 "Connections not taken in because too many were open, since the start.",
             ),
+            crowded: counter(
+                "bridge_crowded_total",
+                "Sessions closed because too much was half received of all, since the start.",
+            ),
             given_up: counter(
                 "bridge_parent_given_up_total",
                 "Lines the parent did not read in time, since the start.",
@@ -126,6 +131,7 @@ impl Readings {
         self.waiting.set(count(now.parent.waiting_bytes));
         reached(&self.refused, now.connections.refused);
         reached(&self.turned_away, now.connections.turned_away);
+        reached(&self.crowded, now.connections.crowded);
         reached(&self.given_up, now.parent.given_up);
         reached(&self.too_long, now.parent.too_long);
     }

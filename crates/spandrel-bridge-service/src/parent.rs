@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use spandrel_bridge_protocol::{FromParent, LineError, ToParent};
-use spandrel_transport::{Batch, Close, Frame, Link, LinkError};
+use spandrel_transport::{Batch, Close, Frame, Link, LinkError, WireError};
 use spandrel_wire::Millis;
 
 use crate::{
@@ -31,6 +31,8 @@ pub(crate) struct ParentPort {
     given_up_log: Sparse,
     too_long_log: Sparse,
     broken_log: Sparse<LineError>,
+    untold_log: Sparse<WireError>,
+    now: Millis,
 }
 
 impl ParentPort {
@@ -46,11 +48,14 @@ impl ParentPort {
             given_up_log: Sparse::default(),
             too_long_log: Sparse::default(),
             broken_log: Sparse::default(),
+            untold_log: Sparse::default(),
+            now: Millis::new(0),
         }
     }
 
     /// Queues a report; it goes out with the next poll.
     pub(crate) fn report(&mut self, now: Millis, message: &ToParent) {
+        self.now = now;
         let weight = match message {
             ToParent::Data(_) => Weight::Data,
             ToParent::Encrypt(_) | ToParent::Decrypt(_) => Weight::Answer,
@@ -73,6 +78,7 @@ impl ParentPort {
         now: Millis,
         incoming: &mut Batch,
     ) -> Poll<Result<usize, ParentGone>> {
+        self.now = now;
         if self.is_gone {
             return Poll::Ready(Err(ParentGone));
         }
@@ -117,7 +123,9 @@ impl ParentPort {
                 // One line that the channel does not carry, too long for it; those behind it still go.
                 Poll::Ready(Err(LinkError::Wire(error))) => {
                     self.given_up += 1;
-                    tracing::warn!(%error, "a message was dropped: the parent's channel does not carry it");
+                    if let Some(told) = self.untold_log.admit(self.now, 1, error) {
+                        tell_untold(told);
+                    }
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(ParentGone)),
                 Poll::Pending => return Poll::Pending,
@@ -172,11 +180,15 @@ impl ParentPort {
         if let Some(told) = self.broken_log.due(now) {
             tell_broken(told);
         }
+        if let Some(told) = self.untold_log.due(now) {
+            tell_untold(told);
+        }
     }
 
     /// When [`log_late`](Self::log_late) has something.
     pub(crate) fn late_at(&self) -> Option<Millis> {
-        let due = [self.given_up_log.wake(), self.too_long_log.wake(), self.broken_log.wake()];
+        let (given_up, too_long) = (self.given_up_log.wake(), self.too_long_log.wake());
+        let due = [given_up, too_long, self.broken_log.wake(), self.untold_log.wake()];
         due.into_iter().flatten().min()
     }
 
@@ -219,6 +231,10 @@ fn tell_given_up((lines, ()): (u64, ())) {
 
 fn tell_too_long((lines, ()): (u64, ())) {
     tracing::warn!(lines, "a line of the parent was too long and was dropped");
+}
+
+fn tell_untold((lines, error): (u64, WireError)) {
+    tracing::warn!(%error, lines, "a message was dropped: the parent's channel does not carry it");
 }
 
 fn tell_broken((lines, error): (u64, LineError)) {

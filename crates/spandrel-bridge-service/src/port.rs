@@ -113,6 +113,11 @@ impl Port {
         self.admission.refused()
     }
 
+    /// Sessions that were closed because too much was half received.
+    pub(crate) fn crowded(&self) -> u64 {
+        self.server.crowded()
+    }
+
     fn poll_accept(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(_)) = self.connections.poll_join_next(cx) {}
         for _ in 0..ACCEPTED {

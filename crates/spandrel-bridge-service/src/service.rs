@@ -13,7 +13,7 @@ use crate::{
     Config, Exit, Handle,
     gate::Gate,
     handle::{Controls, handle},
-    hub::{Hub, Parts},
+    hub::{CHILD_SERVER, Hub, Parts, ROOM_ID},
     metrics::Counts,
     parent::ParentPort,
     port::Port,
@@ -105,9 +105,12 @@ pub(crate) fn socket_server(config: &Config, gate: &Arc<Gate>) -> (SocketServer,
     let packets = PacketLimits::default()
         .with_message_bytes_max(limits.message_bytes_max)
         .with_queued_max(limits.unsent_bytes_max, limits.unsent_frames_max);
-    let mut server =
-        ServerConfig::default().with_packet_limits(packets).with_sessions_max(limits.connections_max);
+    let mut server = ServerConfig::default()
+        .with_packet_limits(packets)
+        .with_sessions_max(limits.connections_max)
+        .with_query_names([CHILD_SERVER, ROOM_ID]);
     server.limits.head_ms_max = limits.handshake_ms;
+    server.limits.held_bytes_max = limits.held_bytes_max;
     let (server, events) = SocketServer::new(server);
     let gate = Arc::clone(gate);
     (server.with_gate(move |parts| gate.judge(parts)), events)

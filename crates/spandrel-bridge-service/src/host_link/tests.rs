@@ -162,3 +162,13 @@ async fn a_host_that_pings_and_reads_nothing_costs_one_answer() {
     assert!(pings < 100, "{pings} pings waited");
     assert!(last.starts_with("30999"), "the last one is answered: {}", &last[..9]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_packet_too_long_for_a_host_is_lost_alone() {
+    let (mut link, mut far) = opened(Limits::default()).await;
+    for text in ["x".repeat(2 << 20), "small".to_owned()] {
+        link.send(&spandrel_socketio::encode_event(&text, &[], None));
+        assert!(poll(&mut link, 0).0.is_pending(), "{} bytes", text.len());
+    }
+    assert_eq!(text(&mut far).await, r#"42["small"]"#);
+}

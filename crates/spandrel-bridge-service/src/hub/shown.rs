@@ -43,6 +43,7 @@ impl Hub {
                 opened: self.counts.opened_browsers.value() + self.counts.opened_clients.value(),
                 refused: self.gate.refused(),
                 turned_away: self.port.turned_away(),
+                crowded: self.port.crowded(),
             },
             messages: snapshot::Messages {
                 from_browsers: self.counts.from_browsers.value(),

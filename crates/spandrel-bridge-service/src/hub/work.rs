@@ -144,6 +144,9 @@ impl Hub {
         self.parent.log_late(now);
         self.port.log_late(now);
         self.gate.log_late(now);
+        if let Host::Open(_, host) = &mut self.host {
+            host.log_late(now);
+        }
         if let Some(told) = self.no_secret.due(now) {
             tell_no_secret(told);
         }
@@ -151,8 +154,12 @@ impl Hub {
 
     /// When that has something to write.
     pub(super) fn late_at(&self, cx: &Context<'_>) -> Option<Millis> {
+        let of_host = match &self.host {
+            Host::Open(_, host) => host.late_at(),
+            _ => None,
+        };
         let of_gate = self.gate.late_at(cx);
-        let due = [self.parent.late_at(), self.port.late_at(), of_gate, self.no_secret.wake()];
+        let due = [self.parent.late_at(), self.port.late_at(), of_gate, of_host, self.no_secret.wake()];
         due.into_iter().flatten().min()
     }
 }

@@ -1,5 +1,7 @@
 //! Parents that do not read, pages that do not, and floods of both.
 
+use tokio::io::AsyncWriteExt as _;
+
 use crate::rig::*;
 use spandrel_bridge_service::{Config, Exit, Limits};
 
@@ -122,6 +124,39 @@ async fn a_parent_that_floods_does_not_end_the_bridge() {
     let _page = Page::in_room(to, "r").await;
     program.hears([CONNECTION, SINGLE]).await;
     assert_eq!(program.leave().await, Exit::ParentGone);
+}
+
+/// Pages that begin messages and do not end them cost what all may cost together, and the others go on.
+#[tokio::test]
+async fn half_messages_over_the_bound_close_the_page_that_holds_most() {
+    let bounds = limits(|it| it.held_bytes_max = 1 << 20);
+    let mut program = Program::host(config(bounds)).await;
+    let to = program.address().await;
+    let mut page = Page::in_room(to, "r").await;
+    program.hears([CONNECTION, SINGLE]).await;
+    let mut halves = Vec::new();
+    for (room, kib) in [("a", 300_usize), ("b", 400), ("c", 300), ("d", 300)] {
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        let upgrade = format!(
+            "GET /socket.io/?EIO=3&transport=websocket&roomId={room} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        );
+        let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
+        stream.write_all(upgrade.as_bytes()).await.unwrap();
+        program.hears([CONNECTION, SINGLE]).await;
+        // A binary frame of 32 MiB announced, and its beginning.
+        let mut half = vec![0x82, 0xFF, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        half.resize(half.len() + (kib << 10), 4);
+        stream.write_all(&half).await.unwrap();
+        page.emit(r#"1["message",1]"#).await;
+        assert_eq!(page.frame().await.as_deref(), Some("431[true]"));
+        if room != "d" {
+            program.hears([r#"{"key":"data","value":1}"#]).await;
+        }
+        halves.push(stream);
+    }
+    program.hears_at_last(r#"{"key":"close","value":"b"}"#).await;
+    assert_eq!(program.handle.snapshot().await.unwrap().connections.crowded, 1);
 }
 
 #[tokio::test]

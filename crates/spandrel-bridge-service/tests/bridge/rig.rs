@@ -79,7 +79,7 @@ impl Program {
         let mut all = Vec::new();
         let mut bytes = vec![0; 64 << 10];
         while let Ok(read) = self.lines.get_ref().try_read(&mut bytes) {
-            all.extend_from_slice(&bytes[..read]);
+            all.extend_from_slice(bytes.get(..read).unwrap_or_default());
         }
         String::from_utf8(all).expect("whole lines")
     }

@@ -1,7 +1,9 @@
 //! One program and its pages.
 
 use crate::rig::*;
-use spandrel_bridge_service::{Config, Exit, Limits, spandrel_bridge_protocol::Secret};
+use spandrel_bridge_service::{
+    Config, Exit, Limits, spandrel_bridge_protocol::Secret, spandrel_transport::Frame,
+};
 
 fn config() -> Config {
     Config::default().with_port(0)
@@ -203,6 +205,25 @@ fn a_bridge_that_is_dropped_closes_everything() {
     });
     drop(runtime);
     drop(std::net::TcpListener::bind(to).expect("the port is free"));
+}
+
+/// As text for the parent a buffer is up to four times as long as it came: the bound of what the parent says is not that
+/// of what it is told.
+#[tokio::test]
+async fn a_buffer_of_the_largest_size_reaches_the_parent() {
+    let bounds = limits(|it| (it.message_bytes_max, it.line_bytes_max) = (1 << 20, 2 << 20));
+    let mut program = Program::host(config().with_limits(bounds)).await;
+    let mut page = Page::in_room(program.address().await, "r").await;
+    program.hears([CONNECTION, SINGLE]).await;
+    let len = (1 << 20) - 100;
+    page.0.feed(Frame::text(r#"451-1["message",{"_placeholder":true,"num":0}]"#)).await.unwrap();
+    let mut bytes = vec![255; 1 + len];
+    bytes[0] = 4;
+    page.0.send(Frame::binary(bytes)).await.unwrap();
+    assert_eq!(page.frame().await.as_deref(), Some("431[true]"));
+    let heard = program.line().await.unwrap();
+    let numbers = heard.strip_prefix(r#"{"key":"data","value":{"type":"Buffer","data":["#).expect("a buffer");
+    assert_eq!(numbers.strip_suffix("]}}").unwrap(), vec!["255"; len].join(","));
 }
 
 /// A page that was told its message arrived may ask the program about it at once. On one thread, as a bridge runs: what a

@@ -13,7 +13,7 @@ import { Chart } from './chart.mjs';
  * @property {string | null} address Where it listens, such as `127.0.0.1:23518`.
  * @property {boolean} tls
  * @property {{ browsers: number, clients: number, max: number, opened: number, refused: number,
- *   turnedAway: number }} connections `clients` are other hardware programs; the last three are counters.
+ *   turnedAway: number, crowded: number }} connections `clients` are other hardware programs; the last four are counters.
  * @property {{ fromBrowsers: number, toBrowsers: number, fromParent: number, toParent: number, fromHost: number,
  *   toHost: number, dropped: number }} messages Counters. `toBrowsers` counts deliveries: a message to fifty browsers is
  *   fifty. `fromHost` and `toHost` are what a client exchanges with its host.
