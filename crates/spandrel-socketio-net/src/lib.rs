@@ -80,7 +80,6 @@
 mod answers;
 mod budget;
 mod client;
-mod clock;
 mod config;
 mod events;
 #[doc(hidden)]

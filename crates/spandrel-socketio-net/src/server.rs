@@ -19,7 +19,7 @@ use http::{Request, Response, request::Parts};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use spandrel_socketio::server::{Carrier, Session, SessionConfig};
-use spandrel_transport::BoxStream;
+use spandrel_transport::{BoxStream, Clock};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -29,7 +29,6 @@ use crate::{
     Body, Events, ServerConfig, SocketId,
     answers::{self, Code},
     budget::Budget,
-    clock::Clock,
     events::Queue,
     query::Query,
     session::Task,

@@ -14,12 +14,12 @@ use spandrel_socketio::{
     Encoded, Frame,
     server::{Carrier, CloseReason, Output, SendError, Session},
 };
+use spandrel_transport::Clock;
 use spandrel_wire::Millis;
 
 use crate::{
     ServerEvent,
     budget::{Budget, FLOOR},
-    clock::Clock,
     events::Queue,
     query::Query,
     server::Inner,

@@ -202,7 +202,7 @@ impl Codec for WsCodec {
     }
 
     fn held_bytes(&self) -> usize {
-        self.reader.held_bytes()
+        self.reader.held()
     }
 
     fn activity(&self) -> u64 {

@@ -77,11 +77,6 @@ impl Reader {
         }
     }
 
-    /// Bytes of the message that comes in parts; those of a frame under way are in the buffer they were read into.
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.message.as_ref().map_or(0, |message| message.data.len())
-    }
-
     /// Takes what comes next from `src`; `None` while bytes are missing. What is left in `src` belongs to the next call.
     ///
     /// # Errors
@@ -218,6 +213,11 @@ impl Reader {
             (Some(part), None) => part.len - part.done,
             _ => 0,
         }
+    }
+
+    /// Bytes of the message that comes in parts; others are still in the buffer they were read into.
+    pub(crate) fn held(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.data.len())
     }
 
     /// Was the start of a frame taken, and not its end?
