@@ -13,12 +13,12 @@ use spandrel_socketio::{
     Decoder, Encoded, EnginePacket, Event, Frame, Handshake, Limits as PacketLimits, Packet, PacketKind,
     encode_disconnect,
 };
-use spandrel_transport::{Batch, BoxStream, DialError, Endpoint, Link, dial_loopback_unverified};
+use spandrel_transport::{Batch, BoxStream, DialError, Endpoint, Link, LinkError, dial_loopback_unverified};
 use spandrel_transport_ws::WsTransport;
 use spandrel_wire::Millis;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{Limits, clock::Clock};
+use crate::{Limits, clock::Clock, sparse::Sparse};
 
 /// What a host with a certificate is called: pages reach it under this name, which leads to 127.0.0.1.
 const SERVER_NAME: &str = "hw.playentry.org";
@@ -69,13 +69,18 @@ pub(crate) struct HostLink {
     link: Box<dyn Link>,
     decoder: Decoder,
     incoming: Batch,
-    /// What waits for the link to take it.
+    /// Packets that wait for the link to take them.
     waiting: VecDeque<Frame>,
     waiting_bytes: usize,
+    /// Before those go, one of each: a ping of ours, and the answer to the last of the host's.
+    ping: Option<Frame>,
+    pong: Option<Frame>,
     leaving: Batch,
     is_unflushed: bool,
     unsent_bytes_max: usize,
     is_too_slow: bool,
+    too_long_log: Sparse,
+    now: Millis,
     pulse: Pulse,
 }
 
@@ -133,10 +138,14 @@ impl HostLink {
                                 incoming,
                                 waiting: VecDeque::new(),
                                 waiting_bytes: 0,
+                                ping: None,
+                                pong: None,
                                 leaving: Batch::with_bounds(LEAVING_BYTES, 256),
                                 is_unflushed: false,
                                 unsent_bytes_max: limits.unsent_bytes_max,
                                 is_too_slow: false,
+                                too_long_log: Sparse::default(),
+                                now: clock.now(),
                                 pulse,
                             });
                         }
@@ -179,6 +188,7 @@ impl HostLink {
         now: Millis,
         out: &mut Vec<Event>,
     ) -> Poll<Result<(), HostLinkError>> {
+        self.now = now;
         if self.is_too_slow {
             return Poll::Ready(Err(HostLinkError::TooSlow));
         }
@@ -218,10 +228,11 @@ impl HostLink {
         match PacketKind::of(&frame).map_err(|e| broken(&e))? {
             PacketKind::Message => {}
             PacketKind::Close => return Err(HostLinkError::Gone),
-            // A server of this revision does not ping; one that does is answered.
+            // A server of this revision does not ping; one that does is answered. Whoever pings faster than it reads gets
+            // the last answer.
             PacketKind::Ping => {
                 let packet = EnginePacket::from_frame(frame).map_err(|e| broken(&e))?;
-                self.waiting.push_back(EnginePacket { kind: PacketKind::Pong, ..packet }.into_frame());
+                self.pong = Some(EnginePacket { kind: PacketKind::Pong, ..packet }.into_frame());
                 return Ok(());
             }
             _ => return Ok(()),
@@ -248,7 +259,7 @@ impl HostLink {
         if now >= pulse.ping_at {
             pulse.ping_at = now.after(pulse.interval_ms);
             pulse.dead_at.get_or_insert(now.after(pulse.timeout_ms));
-            self.waiting.push_back(PacketKind::Ping.frame());
+            self.ping = Some(PacketKind::Ping.frame());
         }
         Ok(())
     }
@@ -256,16 +267,22 @@ impl HostLink {
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HostLinkError>> {
         loop {
             while !self.leaving.is_full() {
-                let Some(frame) = self.waiting.pop_front() else { break };
-                self.waiting_bytes = self.waiting_bytes.saturating_sub(frame.len());
+                let Some(frame) = self.next_frame() else { break };
                 let _ = self.leaving.push(frame); // not full
             }
             if self.leaving.is_empty() {
                 break;
             }
             self.is_unflushed = true;
-            if let Err(e) = ready!(self.link.poll_send(cx, &mut self.leaving)) {
-                return Poll::Ready(Err(lost(&e)));
+            match ready!(self.link.poll_send(cx, &mut self.leaving)) {
+                Ok(()) => {}
+                // Of the parent, and longer than a host takes; those behind it still go.
+                Err(LinkError::Wire(error)) => {
+                    if let Some(messages) = self.too_long_log.admit(self.now, 1) {
+                        tracing::warn!(%error, messages, "a message was dropped: the host does not take it");
+                    }
+                }
+                Err(e) => return Poll::Ready(Err(lost(&e))),
             }
         }
         if self.is_unflushed {
@@ -275,6 +292,18 @@ impl HostLink {
             self.is_unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn next_frame(&mut self) -> Option<Frame> {
+        if let Some(frame) = self.ping.take().or_else(|| self.pong.take()) {
+            return Some(frame);
+        }
+        let frame = self.waiting.pop_front()?;
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(frame.len());
+        if self.waiting.is_empty() && self.waiting.capacity() > 64 {
+            self.waiting = VecDeque::new();
+        }
+        Some(frame)
     }
 }
 
@@ -293,16 +322,17 @@ impl Pulse {
     }
 }
 
-fn lost(error: &spandrel_transport::LinkError) -> HostLinkError {
+fn lost(error: &LinkError) -> HostLinkError {
     match error {
-        spandrel_transport::LinkError::Wire(e) => HostLinkError::Broken(e.to_string()),
+        LinkError::Wire(e) => HostLinkError::Broken(e.to_string()),
         _ => HostLinkError::Gone,
     }
 }
 
 async fn connect(address: SocketAddr, tls: bool, limits: &Limits) -> Result<Box<dyn Link>, DialError> {
     let of_link = spandrel_transport::Limits::default()
-        .with_frame_bytes_max(limits.message_bytes_max)
+        // The type of the packet is one byte more.
+        .with_frame_bytes_max(limits.message_bytes_max.saturating_add(1))
         .with_handshake_ms(DIAL_MS);
     let host = if tls { SERVER_NAME.to_owned() } else { address.ip().to_string() };
     let (port, path, query) = (address.port(), PATH.to_owned(), Some(QUERY.to_owned()));

@@ -17,7 +17,10 @@ use spandrel_socketio::{Encoded, Event};
 use spandrel_socketio_net::{Carrier, Events, ServerEvent, Socket};
 use spandrel_transport::Batch;
 use spandrel_wire::Millis;
-use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
+use tokio::{
+    task::unconstrained,
+    time::{Duration, Instant, Sleep, sleep_until, timeout},
+};
 
 use crate::{
     Config, Exit,
@@ -33,6 +36,9 @@ use crate::{
     sparse::Sparse,
 };
 
+/// What a session's query says of it.
+pub(crate) const CHILD_SERVER: &str = "childServer";
+pub(crate) const ROOM_ID: &str = "roomId";
 /// Events of sockets taken in one round.
 const EVENTS: usize = 256;
 /// Rounds in a row without a wait after which other tasks get a turn: sessions share the thread.
@@ -168,6 +174,9 @@ impl Hub {
             if let Some(exit) = self.take(&mut round) {
                 return self.end(exit).await;
             }
+            // At once, however much was done since the last wait: the sessions that were given acknowledgements run only
+            // when this task waits, and whoever gets one finds the parent told.
+            let _ = unconstrained(poll_fn(|cx| Poll::Ready(self.parent.poll_out(cx)))).await;
         }
     }
 
@@ -192,7 +201,7 @@ impl Hub {
         self.poll_host(cx, now, round);
         // Whoever makes events waits while the parent takes none: they are never dropped.
         if !self.parent.is_clogged() {
-            self.port.poll(cx);
+            self.port.poll(cx, now);
             let _ = self.events.poll_recv_many(cx, &mut round.events, EVENTS);
         }
         let is_due = self.poll_timer(cx, now);
@@ -307,9 +316,9 @@ impl Hub {
         match event {
             ServerEvent::Opened(socket) => {
                 let conn = ConnId(socket.id().0);
-                let is_client = is_child_server(socket.query("childServer"));
+                let is_client = is_child_server(socket.query(CHILD_SERVER));
                 let role = if is_client { Role::Client } else { Role::Browser };
-                let room = socket.query("roomId").map(RoomId::from);
+                let room = socket.query(ROOM_ID).map(RoomId::from);
                 self.counts.opened(role);
                 self.seats.insert(conn, Seat::new(socket, role, room.clone(), now));
                 self.step(now, Input::Opened { conn, role, room })
@@ -526,6 +535,8 @@ impl Hub {
                 max: self.config.limits.connections_max,
                 opened: self.counts.opened_browsers.value() + self.counts.opened_clients.value(),
                 refused: self.gate.refused(),
+                turned_away: self.port.turned_away(),
+                crowded: self.port.crowded(),
             },
             messages: snapshot::Messages {
                 from_browsers: self.counts.from_browsers.value(),

@@ -61,6 +61,8 @@ pub(crate) struct Gauges {
     is_cloud: Gauge,
     waiting: Gauge,
     refused: Gauge,
+    turned_away: Gauge,
+    crowded: Gauge,
     given_up: Gauge,
     too_long: Gauge,
 }
@@ -77,6 +79,14 @@ impl Gauges {
             is_cloud: gauge("bridge_is_cloud", "1 while several programs share a bridge."),
             waiting: gauge("bridge_parent_waiting_bytes", "Bytes that wait to be read by the parent."),
             refused: gauge("bridge_refused", "Requests refused since the start."),
+            turned_away: gauge(
+                "bridge_turned_away",
+                "Connections not taken in because too many were open, since the start.",
+            ),
+            crowded: gauge(
+                "bridge_crowded",
+                "Sessions closed because too much was half received of all, since the start.",
+            ),
             given_up: gauge(
                 "bridge_parent_given_up",
                 "Lines the parent did not read in time, since the start.",
@@ -98,6 +108,8 @@ impl Gauges {
         self.is_cloud.set(i64::from(now.cloud));
         self.waiting.set(count(now.parent.waiting_bytes));
         self.refused.set(number(now.connections.refused));
+        self.turned_away.set(number(now.connections.turned_away));
+        self.crowded.set(number(now.connections.crowded));
         self.given_up.set(number(now.parent.given_up));
         self.too_long.set(number(now.parent.too_long));
     }

@@ -30,6 +30,8 @@ pub(crate) struct ParentPort {
     too_long: u64,
     given_up_log: Sparse,
     too_long_log: Sparse,
+    untold_log: Sparse,
+    now: Millis,
 }
 
 impl ParentPort {
@@ -44,11 +46,14 @@ impl ParentPort {
             too_long: 0,
             given_up_log: Sparse::default(),
             too_long_log: Sparse::default(),
+            untold_log: Sparse::default(),
+            now: Millis::new(0),
         }
     }
 
     /// Queues a report; it goes out with the next poll.
     pub(crate) fn report(&mut self, now: Millis, message: &ToParent) {
+        self.now = now;
         let weight = match message {
             ToParent::Data(_) => Weight::Data,
             ToParent::Encrypt(_) | ToParent::Decrypt(_) => Weight::Answer,
@@ -71,6 +76,7 @@ impl ParentPort {
         now: Millis,
         incoming: &mut Batch,
     ) -> Poll<Result<usize, ParentGone>> {
+        self.now = now;
         if self.is_gone {
             return Poll::Ready(Err(ParentGone));
         }
@@ -95,6 +101,12 @@ impl ParentPort {
 
     /// Sends what was reported; ready when all is on its way.
     pub(crate) fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ParentGone>> {
+        let sent = self.poll_leaving(cx);
+        self.is_gone |= matches!(sent, Poll::Ready(Err(_)));
+        sent
+    }
+
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ParentGone>> {
         loop {
             while !self.leaving.is_full() {
                 let Some(line) = self.reports.pop() else { break };
@@ -109,7 +121,9 @@ impl ParentPort {
                 // One line that the channel does not carry, too long for it; those behind it still go.
                 Poll::Ready(Err(LinkError::Wire(error))) => {
                     self.given_up += 1;
-                    tracing::warn!(%error, "a message was dropped: the parent's channel does not carry it");
+                    if let Some(lines) = self.untold_log.admit(self.now, 1) {
+                        tracing::warn!(%error, lines, "a message was dropped: the parent's channel does not carry it");
+                    }
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(ParentGone)),
                 Poll::Pending => return Poll::Pending,

@@ -11,12 +11,13 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use spandrel_socketio_net::SocketServer;
 use spandrel_transport::{Admission, BoxStream, Door, Held, TlsServer};
+use spandrel_wire::Millis;
 use tokio::{
     net::{TcpSocket, TcpStream},
     task::JoinSet,
 };
 
-use crate::Limits;
+use crate::{Limits, sparse::Sparse};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -29,6 +30,9 @@ pub(crate) struct Port {
     tls: Option<TlsServer>,
     server: SocketServer,
     admission: Admission,
+    /// Connections over the bound that were noted.
+    turned_away: u64,
+    turned_away_log: Sparse,
     door: Option<Door>,
     connections: JoinSet<()>,
     closing: Option<Closing>,
@@ -47,6 +51,8 @@ impl Port {
             tls: tls.map(|tls| tls.with_limits(handshake.clone())),
             server,
             admission: Admission::new(&handshake),
+            turned_away: 0,
+            turned_away_log: Sparse::default(),
             door: None,
             connections: JoinSet::new(),
             closing: None,
@@ -79,7 +85,28 @@ impl Port {
     }
 
     /// Takes in who waits.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Millis) {
+        self.poll_accept(cx);
+        let fresh = self.turned_away() - self.turned_away;
+        if fresh > 0 {
+            self.turned_away += fresh;
+            if let Some(connections) = self.turned_away_log.admit(now, fresh) {
+                tracing::warn!(connections, "too many connections are open: some were not taken in");
+            }
+        }
+    }
+
+    /// Connections that were dropped unread because too many were open.
+    pub(crate) fn turned_away(&self) -> u64 {
+        self.admission.refused()
+    }
+
+    /// Sessions that were closed because too much was half received.
+    pub(crate) fn crowded(&self) -> u64 {
+        self.server.crowded()
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(_)) = self.connections.poll_join_next(cx) {}
         for _ in 0..ACCEPTED {
             let Some(door) = &mut self.door else { return };

@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     gate::Gate,
     handle::{Controls, handle},
-    hub::Hub,
+    hub::{CHILD_SERVER, Hub, ROOM_ID},
     metrics::Counts,
     parent::ParentPort,
     port::Port,
@@ -116,11 +116,15 @@ fn machine(config: &Config) -> spandrel_bridge::Config {
 
 fn socket_server(config: &Config, gate: &Arc<Gate>) -> (SocketServer, Events) {
     let limits = &config.limits;
-    let mut packets = PacketLimits::default().with_message_bytes_max(limits.message_bytes_max);
-    packets.queued_bytes_max = limits.unsent_bytes_max;
-    let mut server =
-        ServerConfig::default().with_packet_limits(packets).with_sessions_max(limits.connections_max);
+    let packets = PacketLimits::default()
+        .with_message_bytes_max(limits.message_bytes_max)
+        .with_queued_max(limits.unsent_bytes_max, limits.unsent_frames_max);
+    let mut server = ServerConfig::default()
+        .with_packet_limits(packets)
+        .with_sessions_max(limits.connections_max)
+        .with_query_names([CHILD_SERVER, ROOM_ID]);
     server.limits.head_ms_max = limits.handshake_ms;
+    server.limits.held_bytes_max = limits.held_bytes_max;
     let (server, events) = SocketServer::new(server);
     let gate = Arc::clone(gate);
     (server.with_gate(move |parts| gate.judge(parts)), events)

@@ -66,6 +66,10 @@ pub struct Connections {
     pub opened: u64,
     /// Requests refused since the start.
     pub refused: u64,
+    /// Connections not taken in because too many were open, since the start.
+    pub turned_away: u64,
+    /// Sessions closed because too much was half received of all, since the start.
+    pub crowded: u64,
 }
 
 /// Counts of messages since the start.

@@ -28,6 +28,7 @@ pub(crate) enum Code {
     TooLarge,
     TooSlow,
     Full,
+    Crowded,
 }
 
 impl Code {
@@ -69,6 +70,11 @@ impl Code {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many sessions",
                 r#"{"code":6,"message":"Too many sessions"}"#,
+            ),
+            Self::Crowded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too much is being sent",
+                r#"{"code":6,"message":"Too much is being sent"}"#,
             ),
         }
     }

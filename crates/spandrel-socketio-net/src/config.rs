@@ -1,5 +1,7 @@
 //! Settings and bounds of a server.
 
+use std::borrow::Cow;
+
 use spandrel_socketio::{Limits as PacketLimits, server::SessionConfig};
 
 /// Settings of a [`SocketServer`](crate::SocketServer). Start from the default and set what differs.
@@ -10,6 +12,8 @@ pub struct ServerConfig {
     pub session: SessionConfig,
     /// Bounds of the server.
     pub limits: Limits,
+    /// Names of the query that are kept for [`Socket::query`](crate::Socket::query); `None`: all.
+    pub query_names: Option<Vec<Cow<'static, str>>>,
 }
 
 impl ServerConfig {
@@ -28,6 +32,16 @@ impl ServerConfig {
         self
     }
 
+    /// Keeps only these names of the query a client connects with: a session costs no more than what is asked for.
+    #[must_use]
+    pub fn with_query_names<N: Into<Cow<'static, str>>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.query_names = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// Sets how many sessions may be open at once.
     #[must_use]
     pub const fn with_sessions_max(mut self, sessions: usize) -> Self {
@@ -43,6 +57,7 @@ impl ServerConfig {
 /// | `sessions_max` | 2,048 | a classroom has some 30; over it new ones get 503 |
 /// | `events_max` | 4,096 | events the application has not taken; over it nothing is read |
 /// | `events_bytes_max` | 16 MiB | the same in bytes; one batch of each session may go over it |
+/// | `held_bytes_max` | 256 MiB | half received messages and bodies of all clients: five of the largest bodies at once; over it the session that holds most is closed. One that holds something alone has its own bound only |
 /// | `head_ms_max` | 10,000 | from the first byte, or the last answer, to a whole head |
 /// | `head_bytes_max` | 16 KiB | of a request's head |
 /// | `headers_max` | 100 | the same in lines |
@@ -58,6 +73,8 @@ pub struct Limits {
     pub events_max: usize,
     /// Most bytes of events that wait for the application.
     pub events_bytes_max: usize,
+    /// Most bytes of messages and bodies under way, of all sessions.
+    pub held_bytes_max: usize,
     /// Longest wait for the head of a request, in milliseconds.
     pub head_ms_max: u64,
     /// Longest head of a request, in bytes.
@@ -78,6 +95,7 @@ impl Default for Limits {
             sessions_max: 2_048,
             events_max: 4_096,
             events_bytes_max: 16 << 20,
+            held_bytes_max: 256 << 20,
             head_ms_max: 10_000,
             head_bytes_max: 16 << 10,
             headers_max: 100,

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use spandrel_socketio::{
     Form, Frame,
@@ -56,6 +56,9 @@ impl SocketServer {
         let query = Query::parse(request.uri().query().unwrap_or_default());
         if request.uri().path() != crate::PATH {
             return Next::Answer(answers::not_found());
+        }
+        if query.has_more() {
+            return Next::Answer(Code::BadRequest.json());
         }
         if request.method() == Method::OPTIONS {
             return Next::Answer(answers::preflight(request.headers(), query.has("sid")));
@@ -160,14 +163,23 @@ impl SocketServer {
             return Code::TooLarge.json();
         }
         let wait = Duration::from_millis(self.0.config.limits.body_ms_max);
-        let bytes = match timeout(wait, Limited::new(body, max).collect()).await {
-            Ok(Ok(whole)) => whole.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+        let read = tokio::select! {
+            biased;
+            () = poll_fn(|cx| shared.poll_useless(cx)) => Err(Unread::Useless),
+            read = timeout(wait, posting.read(body, announced, max)) => read.unwrap_or(Err(Unread::TooSlow)),
+        };
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(Unread::BrokeOff) => return Code::BadRequest.json(), // nobody reads this
+            Err(Unread::Useless) => {
+                let is_crowded = shared.lock().is_crowded;
+                return if is_crowded { Code::Crowded } else { Code::SessionUnknown }.json();
+            }
+            Err(Unread::TooLong) => {
                 posting.fail(CloseReason::TooLong);
                 return Code::TooLarge.json();
             }
-            Ok(Err(_)) => return Code::BadRequest.json(), // broke off: nobody reads this
-            Err(_) => {
+            Err(Unread::TooSlow) => {
                 posting.fail(CloseReason::TooLong);
                 return Code::TooSlow.json();
             }
@@ -236,7 +248,44 @@ struct Posting<'a> {
     is_done: bool,
 }
 
+/// Why a body is not read to its end.
+enum Unread {
+    BrokeOff,
+    TooLong,
+    TooSlow,
+    /// The session is over.
+    Useless,
+}
+
 impl Posting<'_> {
+    /// Reads the body into one buffer that grows no further than was announced.
+    async fn read(&self, mut body: Incoming, announced: u64, max: usize) -> Result<Bytes, Unread> {
+        let mut next = async || match body.frame().await {
+            None => Ok(None),
+            Some(frame) => Ok(Some(frame.map_err(|_| Unread::BrokeOff)?.into_data().unwrap_or_default())),
+        };
+        let Some(first) = next().await? else { return Ok(Bytes::new()) };
+        if first.len() as u64 == announced {
+            return Ok(first); // as most do
+        }
+        let all = usize::try_from(announced).unwrap_or(max).min(max);
+        let (mut whole, mut piece) = (Vec::new(), Some(first));
+        while let Some(data) = piece {
+            let len = whole.len() + data.len();
+            if len > max {
+                return Err(Unread::TooLong);
+            }
+            if len > whole.capacity() {
+                let room = len.max((2 * whole.capacity()).min(if all > 0 { all } else { max }));
+                whole.reserve_exact(room - whole.len());
+            }
+            whole.extend_from_slice(&data);
+            self.shared.hold_body(len);
+            piece = next().await?;
+        }
+        Ok(whole.into())
+    }
+
     fn fail(&mut self, why: CloseReason) {
         self.is_done = true;
         self.shared.step(|machine, now| machine.post_failed(now, Some(why)));
@@ -245,6 +294,7 @@ impl Posting<'_> {
 
 impl Drop for Posting<'_> {
     fn drop(&mut self) {
+        self.shared.hold_body(0);
         if !self.is_done {
             self.shared.step(|machine, now| machine.post_failed(now, None));
         }

@@ -64,12 +64,13 @@
 //! | 400 | `{"code":0,"message":"Transport unknown"}` | `transport` is none of `polling`, `websocket` |
 //! | 400 | `{"code":1,"message":"Session ID unknown"}` | `sid` is not, or no longer, of a session |
 //! | 400 | `{"code":2,"message":"Bad handshake method"}` | no `sid`, and not GET |
-//! | 400 | `{"code":3,"message":"Bad request"}` | JSONP (`j`), a second request of a kind, a body that cannot be read, polling after the upgrade |
+//! | 400 | `{"code":3,"message":"Bad request"}` | JSONP (`j`), more than 64 parameters, a second request of a kind, a body that cannot be read, polling after the upgrade |
 //! | 400 | `{"code":5,"message":"Unsupported protocol version"}` | a new session with another `EIO` than 3 |
 //! | 403 | `{"code":4,"message":"Forbidden"}` | the gate says no; without CORS headers |
 //! | 404 | text | another path below `/socket.io/`; a WebSocket on any other path |
 //! | 408, 413 | code 3 | the body takes too long, or is too long: the session is closed |
 //! | 503 | `{"code":6,"message":"Too many sessions"}` | over the bound, or closing |
+//! | 503 | `{"code":6,"message":"Too much is being sent"}` | all clients together send more than may be held: the session is closed |
 //!
 //! A WebSocket that is refused gets the same status with the message as plain text.
 //!
@@ -77,6 +78,7 @@
 //! [`ClientConfig`] of a client; all tested.
 
 mod answers;
+mod budget;
 mod client;
 mod clock;
 mod config;

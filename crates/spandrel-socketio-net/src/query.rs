@@ -1,29 +1,41 @@
 //! The query of a request, percent-decoded.
 
+use std::borrow::Cow;
+
 /// Parameters of the transport itself: of no use to the application, and the last ones change with every request.
 const OWN: [&str; 6] = ["EIO", "transport", "sid", "t", "b64", "j"];
+
+/// Most parameters that are read: pages send seven, and each costs memory of its own.
+const PARAMETERS_MAX: usize = 64;
 
 /// Names and values of a query. `+` is a blank, and what is no UTF-8 becomes U+FFFD, as Node reads it. Of a name given
 /// twice the first counts.
 ///
+/// Of more than 64 parameters the first 64 are read; a server refuses such a request.
+///
 /// A gate that judges a query reads it with this, so that what it judged is what [`Socket::query`](crate::Socket::query)
 /// gives later.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Query(Vec<(Box<str>, Box<str>)>);
+pub struct Query {
+    pairs: Vec<(Box<str>, Box<str>)>,
+    has_more: bool,
+}
 
 impl Query {
     /// Reads a query, the part after the question mark.
     #[must_use]
     pub fn parse(query: &str) -> Self {
-        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let mut rest = query.split('&').filter(|pair| !pair.is_empty());
+        let pairs = rest.by_ref().take(PARAMETERS_MAX);
         let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        Self(pairs.map(|(name, value)| (decoded(name), decoded(value))).collect())
+        let pairs = pairs.map(|(name, value)| (decoded(name), decoded(value))).collect();
+        Self { pairs, has_more: rest.next().is_some() }
     }
 
     /// Returns the value of a name; empty when there is only the name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| **key == *name).map(|(_, value)| &**value)
+        self.pairs.iter().find(|(key, _)| **key == *name).map(|(_, value)| &**value)
     }
 
     /// Is a value there that is not empty?
@@ -31,10 +43,16 @@ impl Query {
         self.get(name).is_some_and(|value| !value.is_empty())
     }
 
-    /// Drops what only the transport needs.
-    pub(crate) fn without_own(mut self) -> Self {
-        self.0.retain(|(name, _)| !OWN.contains(&&**name));
-        self.0.shrink_to_fit();
+    /// Were there more parameters than are read?
+    pub(crate) const fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// Drops what only the transport needs, and what the application does not ask for.
+    pub(crate) fn kept(mut self, names: Option<&[Cow<'static, str>]>) -> Self {
+        let is_kept = |name: &str| names.is_none_or(|names| names.iter().any(|kept| kept == name));
+        self.pairs.retain(|(name, _)| !OWN.contains(&&**name) && is_kept(name));
+        self.pairs.shrink_to_fit();
         self
     }
 }
@@ -42,7 +60,7 @@ impl Query {
 /// Values may be secrets.
 impl std::fmt::Debug for Query {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.pairs.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -102,9 +120,20 @@ mod tests {
     fn the_application_sees_its_own_parameters() {
         let query = Query::parse("EIO=3&transport=polling&t=a&sid=s&b64=1&j=0&room=q&empty=");
         assert!(query.has("b64") && !query.has("empty") && !query.has("none"));
-        let kept = query.without_own();
-        assert_eq!((kept.0.len(), kept.get("room"), kept.get("empty")), (2, Some("q"), Some("")));
+        let kept = query.clone().kept(None);
+        assert_eq!((kept.pairs.len(), kept.get("room"), kept.get("empty")), (2, Some("q"), Some("")));
+        let asked = query.kept(Some(&["room".into(), "sid".into(), "none".into()]));
+        assert_eq!((asked.pairs.len(), asked.get("room")), (1, Some("q")));
         assert!(!format!("{kept:?}").contains('q'), "values stay out of debug output");
+    }
+
+    #[test]
+    fn one_parameter_over_the_bound_is_not_read() {
+        let numbered = |count: usize| (0..count).map(|n| format!("&&n{n}={n}")).collect::<String>();
+        for (count, has_more) in [(PARAMETERS_MAX, false), (PARAMETERS_MAX + 1, true)] {
+            let query = Query::parse(&numbered(count));
+            assert_eq!((query.pairs.len(), query.has_more()), (PARAMETERS_MAX, has_more), "{count}");
+        }
     }
 
     proptest::proptest! {

@@ -28,6 +28,7 @@ use tokio::{
 use crate::{
     Body, Events, ServerConfig, SocketId,
     answers::{self, Code},
+    budget::Budget,
     clock::Clock,
     events::Queue,
     query::Query,
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) link_limits: spandrel_transport::Limits,
     pub(crate) clock: Clock,
     pub(crate) queue: Arc<Queue>,
+    pub(crate) budget: Arc<Budget>,
     gate: OnceLock<Gate>,
     /// Held for moments; no other lock is taken inside it.
     sessions: Mutex<HashMap<Sid, Arc<Shared>>>,
@@ -84,6 +86,7 @@ impl SocketServer {
             link_limits,
             clock: Clock::start(),
             queue: Arc::clone(&queue),
+            budget: Arc::new(Budget::new(config.limits.held_bytes_max)),
             gate: OnceLock::new(),
             sessions: Mutex::default(),
             next_id: AtomicU64::new(1),
@@ -173,6 +176,13 @@ impl SocketServer {
     pub fn sessions(&self) -> usize {
         self.0.lock().len()
     }
+
+    /// Returns how many sessions were closed since the start because more was half received than
+    /// [`held_bytes_max`](crate::Limits::held_bytes_max).
+    #[must_use]
+    pub fn crowded(&self) -> u64 {
+        self.0.budget.crowded()
+    }
 }
 
 impl fmt::Debug for SocketServer {
@@ -207,7 +217,8 @@ impl Inner {
         })?;
         let machine = Session::new(self.clock.now(), &name, carrier, Arc::clone(&self.session));
         let id = SocketId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let shared = Shared::new(id, sid, query.without_own(), address, self, machine);
+        let query = query.kept(self.config.query_names.as_deref());
+        let shared = Shared::new(id, sid, query, address, self, machine);
         let mut sessions = self.lock();
         if sessions.len() >= self.config.limits.sessions_max {
             return Err(Code::Full);

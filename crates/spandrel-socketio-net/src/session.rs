@@ -5,7 +5,7 @@ use std::{
     mem,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use hyper::upgrade::OnUpgrade;
@@ -15,7 +15,7 @@ use spandrel_transport_ws::accept_upgraded;
 use spandrel_wire::Millis;
 use tokio::time::{Sleep, sleep_until};
 
-use crate::{server::Inner, socket::Shared};
+use crate::{budget::FLOOR, server::Inner, socket::Shared};
 
 /// A WebSocket whose answer 101 is on its way.
 pub(crate) struct Upgrading {
@@ -39,6 +39,8 @@ pub(crate) struct Task {
     timer: Option<Pin<Box<Sleep>>>,
     /// When the timer fires, if it has not fired yet.
     armed: Millis,
+    /// Bytes of the message under way, as last noted.
+    held: usize,
     /// The application has no room: nothing is read.
     is_blocked: bool,
     is_over: bool,
@@ -73,10 +75,12 @@ impl Future for Task {
         let mut is_reading_on = false;
         loop {
             let seen = this.read(cx);
+            this.note_held();
             let has_seen = !matches!(seen, Seen::Nothing);
             // After a batch the next read mostly finds nothing: there is nothing to do for it then.
             if has_seen || !is_reading_on {
                 this.part(cx);
+                this.note_held();
                 let goes_on = this.step(cx, seen) | this.write(cx);
                 if this.is_over {
                     return Poll::Ready(());
@@ -107,6 +111,7 @@ impl Task {
             has_more: false,
             timer: None,
             armed: Millis::MAX,
+            held: 0,
             is_blocked: false,
             is_over: false,
         }
@@ -137,6 +142,19 @@ impl Task {
                 }
             },
             _ => Seen::Nothing,
+        }
+    }
+
+    /// Tells how much of a message is held, when that is more than a read brings.
+    fn note_held(&mut self) {
+        let open = match &self.socket {
+            Socket::Open(link) | Socket::HangingUp(link, _) => link.stats().held_bytes,
+            Socket::None | Socket::Upgrading(_) => 0,
+        };
+        let held = open + self.parting.as_ref().map_or(0, |parting| parting.link.stats().held_bytes);
+        if held != self.held && held.max(self.held) >= FLOOR {
+            self.held = held;
+            self.shared.hold_link(held);
         }
     }
 
@@ -207,11 +225,10 @@ impl Task {
         if core.task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {
             core.task = Some(cx.waker().clone());
         }
-        let getter = core.getter_wake();
+        let (getter, poster, held) = (core.getter_wake(), core.poster_wake(), core.count_held());
         drop(core);
-        if let Some(getter) = getter {
-            getter.wake();
-        }
+        getter.into_iter().chain(poster).for_each(Waker::wake);
+        shared.note_held(held);
         has_changed
     }
 
@@ -313,11 +330,11 @@ impl Drop for Task {
         shared.queue.force(&mut core.pending);
         core.task = None;
         core.upgrading = None;
-        let getter = core.getter_wake();
+        core.held_link = 0;
+        let (getter, poster, held) = (core.getter_wake(), core.poster_wake(), core.count_held());
         drop(core);
-        if let Some(getter) = getter {
-            getter.wake();
-        }
+        getter.into_iter().chain(poster).for_each(Waker::wake);
+        shared.note_held(held);
         self.inner.remove(shared);
     }
 }

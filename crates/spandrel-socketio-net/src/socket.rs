@@ -1,7 +1,7 @@
 //! One session as the application, the requests and the session's task share it.
 
 use std::{
-    fmt,
+    fmt, mem,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -16,7 +16,15 @@ use spandrel_socketio::{
 };
 use spandrel_wire::Millis;
 
-use crate::{ServerEvent, clock::Clock, events::Queue, query::Query, server::Inner, session::Upgrading};
+use crate::{
+    ServerEvent,
+    budget::{Budget, FLOOR},
+    clock::Clock,
+    events::Queue,
+    query::Query,
+    server::Inner,
+    session::Upgrading,
+};
 
 /// Number of a session, unique for the life of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +121,7 @@ pub(crate) struct Shared {
     pub(crate) address: SocketAddr,
     pub(crate) clock: Clock,
     pub(crate) queue: Arc<Queue>,
+    budget: Arc<Budget>,
     /// Bytes the WebSocket has taken and not written.
     pub(crate) unwritten_link: AtomicUsize,
     /// Bytes of answers to GETs that HTTP has not taken.
@@ -134,12 +143,17 @@ impl Shared {
             machine,
             task: None,
             getter: None,
+            poster: None,
+            held_link: 0,
+            held_body: 0,
+            held: 0,
             upgrading: None,
             pending: Vec::new(),
             armed: Millis::MAX,
             has_hung_up: false,
             is_told: false,
             is_cut: false,
+            is_crowded: false,
         };
         let (unwritten_link, unwritten_answers) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Self {
@@ -149,6 +163,7 @@ impl Shared {
             address,
             clock: inner.clock,
             queue: Arc::clone(&inner.queue),
+            budget: Arc::clone(&inner.budget),
             unwritten_link,
             unwritten_answers,
             core: Mutex::new(core),
@@ -165,9 +180,10 @@ impl Shared {
         let mut core = self.lock();
         let done = act(&mut core.machine, now);
         core.settle(self);
-        let wakes = core.wakes();
+        let (wakes, held) = (core.wakes(), core.count_held());
         drop(core);
         wakes.wake();
+        self.note_held(held);
         done
     }
 
@@ -202,6 +218,59 @@ impl Shared {
         Poll::Ready((frames, bytes))
     }
 
+    /// Notes how much of a message the WebSocket has received.
+    pub(crate) fn hold_link(self: &Arc<Self>, bytes: usize) {
+        self.hold(|core| core.held_link = bytes);
+    }
+
+    /// Notes how much of a body has been read.
+    pub(crate) fn hold_body(self: &Arc<Self>, bytes: usize) {
+        self.hold(|core| core.held_body = bytes);
+    }
+
+    fn hold(self: &Arc<Self>, note: impl FnOnce(&mut Core)) {
+        let mut core = self.lock();
+        note(&mut core);
+        let held = core.count_held();
+        drop(core);
+        self.note_held(held);
+    }
+
+    /// Tells the budget what has changed, and ends who holds most when it is too much. Not under a lock.
+    pub(crate) fn note_held(self: &Arc<Self>, held: Option<usize>) {
+        let Some(bytes) = held else { return };
+        if let Some(most) = self.budget.note(self, bytes, self.clock.now()) {
+            most.crowd_out();
+        }
+    }
+
+    /// Ends the session so that what it holds is given back.
+    fn crowd_out(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let mut core = self.lock();
+        core.is_crowded = true;
+        core.held = 0;
+        core.machine.post_failed(now, Some(CloseReason::Crowded));
+        core.settle(self);
+        // A WebSocket would be read on while it says goodbye.
+        core.is_cut |= core.held_link > 0 || core.machine.carrier() == Carrier::WebSocket;
+        let wakes = core.wakes();
+        drop(core);
+        wakes.wake();
+    }
+
+    /// Waits until what is left of a body is of no use.
+    pub(crate) fn poll_useless(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut core = self.lock();
+        if !core.machine.is_taking() {
+            return Poll::Ready(());
+        }
+        if core.poster.as_ref().is_none_or(|poster| !poster.will_wake(cx.waker())) {
+            core.poster = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
     /// Ends the session at once, without a goodbye.
     pub(crate) fn cut(&self) {
         let mut core = self.lock();
@@ -226,6 +295,14 @@ pub(crate) struct Core {
     pub(crate) task: Option<Waker>,
     /// The handler of the held GET.
     getter: Option<Waker>,
+    /// The handler that reads the body of a POST.
+    poster: Option<Waker>,
+    /// Bytes of the WebSocket's message under way.
+    pub(crate) held_link: usize,
+    /// Bytes of the body that is being read.
+    held_body: usize,
+    /// What was noted of both and of what the machine holds.
+    held: usize,
     /// A WebSocket on its way to the task.
     pub(crate) upgrading: Option<Upgrading>,
     /// Events the application has no room for yet.
@@ -238,11 +315,17 @@ pub(crate) struct Core {
     pub(crate) is_told: bool,
     /// The task is to drop everything.
     pub(crate) is_cut: bool,
+    /// The session is closed because it held most of what was half received.
+    pub(crate) is_crowded: bool,
 }
 
 impl Core {
-    /// Tells the application of the session, once what opens it is on its way.
+    /// Tells the application of the session, once what opens it is on its way. One that was closed before is never told:
+    /// its end is past.
     pub(crate) fn tell(&mut self, shared: &Arc<Shared>) {
+        if !self.machine.is_open() {
+            return;
+        }
         self.is_told = true;
         self.pending.push(ServerEvent::Opened(Socket(Arc::clone(shared))));
         shared.queue.push(&mut self.pending);
@@ -296,7 +379,21 @@ impl Core {
             || self.machine.is_over()
             || !self.pending.is_empty()
             || self.machine.wake().is_some_and(|at| at < self.armed);
-        Wakes { task: is_due.then(|| self.task.take()).flatten(), getter: self.getter_wake() }
+        let task = (is_due || self.is_cut).then(|| self.task.take()).flatten();
+        Wakes { task, getter: self.getter_wake(), poster: self.poster_wake() }
+    }
+
+    /// What is to be noted of what the session holds, if it matters.
+    pub(crate) fn count_held(&mut self) -> Option<usize> {
+        let parts = [self.held_link, self.held_body, self.machine.held_bytes()];
+        let all = parts.into_iter().fold(0, usize::saturating_add);
+        let held = if all < FLOOR || self.is_crowded { 0 } else { all };
+        (mem::replace(&mut self.held, held) != held).then_some(held)
+    }
+
+    /// The handler that reads a body, when nobody takes it any more.
+    pub(crate) fn poster_wake(&mut self) -> Option<Waker> {
+        if self.machine.is_taking() { None } else { self.poster.take() }
     }
 
     /// The handler of the held GET, when there is an answer for it.
@@ -312,10 +409,11 @@ const PENDING_KEEP: usize = 4;
 pub(crate) struct Wakes {
     task: Option<Waker>,
     getter: Option<Waker>,
+    poster: Option<Waker>,
 }
 
 impl Wakes {
     pub(crate) fn wake(self) {
-        self.task.into_iter().chain(self.getter).for_each(Waker::wake);
+        self.task.into_iter().chain(self.getter).chain(self.poster).for_each(Waker::wake);
     }
 }

@@ -276,6 +276,21 @@ impl Decoder {
         self.pending.as_ref().map_or(0, |p| p.wanted - p.frames.len())
     }
 
+    /// Returns the bytes of a packet whose attachments have not all come.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.pending.as_ref().map_or(0, |pending| pending.bytes)
+    }
+
+    /// Copies what is held, so that it keeps nothing larger alive: for frames that were cut out of a polling body.
+    pub fn detach(&mut self) {
+        let Some(pending) = &mut self.pending else { return };
+        let kept = [&mut pending.head.namespace.0, &mut pending.json.text];
+        for bytes in kept.into_iter().chain(&mut pending.frames) {
+            *bytes = Bytes::copy_from_slice(bytes);
+        }
+    }
+
     fn text(&mut self, text: Bytes) -> Result<Option<Packet>, PacketError> {
         let head = Head::read(&text, self.attachments_max)?;
         let json = head.json(&text)?;

@@ -483,7 +483,8 @@ fn placeholder(object: &[u8]) -> Option<usize> {
 }
 
 fn write_buffer(data: &[u8], out: &mut Vec<u8>) {
-    out.reserve(data.len() * 3 + 32);
+    let digits: usize = data.iter().map(|&byte| 2 + usize::from(byte >= 10) + usize::from(byte >= 100)).sum();
+    out.reserve(digits + 32);
     out.extend_from_slice(b"{\"type\":\"Buffer\",\"data\":[");
     for (i, &byte) in data.iter().enumerate() {
         if i > 0 {

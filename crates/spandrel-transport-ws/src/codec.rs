@@ -201,6 +201,10 @@ impl Codec for WsCodec {
         self.reader.is_mid_message()
     }
 
+    fn held_bytes(&self) -> usize {
+        self.reader.held()
+    }
+
     fn activity(&self) -> u64 {
         self.reader.finished()
     }

@@ -406,6 +406,7 @@ where
     fn stats(&self) -> LinkStats {
         LinkStats {
             queued_bytes: self.out.len(),
+            held_bytes: self.inbuf.len().saturating_add(self.codec.held_bytes()),
             activity: self.codec.activity(),
             frames_dropped: self.codec.dropped(),
             ..self.stats

@@ -127,4 +127,6 @@ pub struct LinkStats {
     pub frames_dropped: u64,
     /// Bytes taken and not written yet.
     pub queued_bytes: usize,
+    /// Bytes received of a message whose end has not come.
+    pub held_bytes: usize,
 }

@@ -7,6 +7,21 @@ use spandrel_wire::LinesCodec;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
+#[tokio::test]
+async fn what_is_half_received_is_told_until_it_is_whole() {
+    let limits = Limits::default();
+    let (mut peer, io) = tokio::io::duplex(64 << 10);
+    let driver = Driver::new(io, LinesCodec::new(&limits), Peer::new("test"), &limits);
+    let mut conn = Connection::with_limits(Box::new(driver), &limits);
+    assert_eq!(conn.stats().held_bytes, 0);
+    peer.write_all(&[b'x'; 40_000]).await.unwrap();
+    assert!(timeout(Duration::from_millis(10), conn.recv()).await.is_err(), "nothing whole yet");
+    assert_eq!(conn.stats().held_bytes, 40_000);
+    peer.write_all(b"\n").await.unwrap();
+    assert_eq!(conn.recv().await.unwrap().unwrap().len(), 40_000);
+    assert_eq!(conn.stats().held_bytes, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_half_frame_has_its_time_while_it_is_read_and_no_longer() {
     let mut limits = Limits::default().with_close_ms(50);

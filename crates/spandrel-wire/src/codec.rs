@@ -73,6 +73,11 @@ pub trait Codec: Send {
         false
     }
 
+    /// Returns how many bytes of a message under way the codec holds, those still in `src` not counted.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Counts everything the peer finished saying, control frames and parts of messages included: signs of life.
     fn activity(&self) -> u64;
 

@@ -7,6 +7,7 @@ use crate::LongLines;
 /// | field | default | why |
 /// |---|---|---|
 /// | `frame_bytes_max` | 1 MiB | the largest message of the protocols here |
+/// | `sent_line_bytes_max` | as `frame_bytes_max` | what is written to a peer may be longer than what it may write |
 /// | `long_lines` | refuse | a peer whose message is missing knows; pass over where losing one is better than the link |
 /// | `fragments_max` | 1,024 | many tiny parts cost more than one large one |
 /// | `depth_max` | 64 | no message here nests deeper; parsers recurse |
@@ -27,6 +28,8 @@ use crate::LongLines;
 pub struct Limits {
     /// Longest payload of one frame, in bytes, in both directions.
     pub frame_bytes_max: usize,
+    /// Longest line sent, in bytes, where it is not `frame_bytes_max`, on wires of one message per line.
+    pub sent_line_bytes_max: Option<usize>,
     /// What becomes of a longer one, on wires of one message per line.
     pub long_lines: LongLines,
     /// Most parts one message may come in.
@@ -64,6 +67,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             frame_bytes_max: 1 << 20,
+            sent_line_bytes_max: None,
             long_lines: LongLines::Refuse,
             fragments_max: 1024,
             depth_max: 64,
@@ -88,6 +92,13 @@ impl Limits {
     #[must_use]
     pub const fn with_frame_bytes_max(mut self, bytes: usize) -> Self {
         self.frame_bytes_max = bytes;
+        self
+    }
+
+    /// Sets the longest line that is sent, in bytes, where it is not the longest that is received.
+    #[must_use]
+    pub const fn with_sent_line_bytes_max(mut self, bytes: usize) -> Self {
+        self.sent_line_bytes_max = Some(bytes);
         self
     }
 

@@ -137,3 +137,38 @@ async fn a_host_that_does_not_read_is_given_up_one_byte_over_the_bound() {
         assert_eq!(lost, is_lost, "{name}");
     }
 }
+
+/// Whoever holds the port may be anything: its pings make us say no more than it reads.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_pings_and_reads_nothing_costs_one_answer() {
+    let (mut link, mut far) = opened(Limits::default()).await;
+    let ping = |n: usize| Frame::text(format!("2{n:04}{}", "x".repeat(10_000)));
+    for n in 0..1_000 {
+        assert!(far.try_feed(ping(n)).is_ok(), "{n}: it is read");
+        let _ = poll_fn(|cx| Poll::Ready(far.poll_flush(cx))).await;
+        // Something else too, so that it does not count as silent while our own pings wait.
+        assert!(poll(&mut link, n as u64 * 1_000).0.is_pending(), "{n}");
+    }
+    let (mut bytes, mut pings, mut last) = (0, 0, String::new());
+    while let Poll::Ready(Ok(Some(frame))) = poll_fn(|cx| Poll::Ready(far.poll_recv(cx))).await {
+        bytes += frame.len();
+        match frame.as_text() {
+            Some("2") => pings += 1,
+            text => text.unwrap().clone_into(&mut last),
+        }
+        assert!(poll(&mut link, 999_000).0.is_pending());
+    }
+    assert!(bytes < 300_000, "{bytes} bytes waited for a host that had sent 10 MB");
+    assert!(pings < 100, "{pings} pings waited");
+    assert!(last.starts_with("30999"), "the last one is answered: {}", &last[..9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_packet_too_long_for_a_host_is_lost_alone() {
+    let (mut link, mut far) = opened(Limits::default()).await;
+    for text in ["x".repeat(2 << 20), "small".to_owned()] {
+        link.send(&spandrel_socketio::encode_event(&text, &[], None));
+        assert!(poll(&mut link, 0).0.is_pending(), "{} bytes", text.len());
+    }
+    assert_eq!(text(&mut far).await, r#"42["small"]"#);
+}

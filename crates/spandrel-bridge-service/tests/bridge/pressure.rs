@@ -1,5 +1,7 @@
 //! Parents that do not read, pages that do not, and floods of both.
 
+use tokio::io::AsyncWriteExt as _;
+
 use crate::rig::*;
 use spandrel_bridge_service::{Config, Exit, Limits};
 
@@ -124,6 +126,39 @@ async fn a_parent_that_floods_does_not_end_the_bridge() {
     assert_eq!(program.leave().await, Exit::ParentGone);
 }
 
+/// Pages that begin messages and do not end them cost what all may cost together, and the others go on.
+#[tokio::test]
+async fn half_messages_over_the_bound_close_the_page_that_holds_most() {
+    let bounds = limits(|it| it.held_bytes_max = 1 << 20);
+    let mut program = Program::host(config(bounds)).await;
+    let to = program.address().await;
+    let mut page = Page::in_room(to, "r").await;
+    program.hears([CONNECTION, SINGLE]).await;
+    let mut halves = Vec::new();
+    for (room, kib) in [("a", 300_usize), ("b", 400), ("c", 300), ("d", 300)] {
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        let upgrade = format!(
+            "GET /socket.io/?EIO=3&transport=websocket&roomId={room} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        );
+        let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
+        stream.write_all(upgrade.as_bytes()).await.unwrap();
+        program.hears([CONNECTION, SINGLE]).await;
+        // A binary frame of 32 MiB announced, and its beginning.
+        let mut half = vec![0x82, 0xFF, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        half.resize(half.len() + (kib << 10), 4);
+        stream.write_all(&half).await.unwrap();
+        page.emit(r#"1["message",1]"#).await;
+        assert_eq!(page.frame().await.as_deref(), Some("431[true]"));
+        if room != "d" {
+            program.hears([r#"{"key":"data","value":1}"#]).await;
+        }
+        halves.push(stream);
+    }
+    program.hears_at_last(r#"{"key":"close","value":"b"}"#).await;
+    assert_eq!(program.handle.snapshot().await.unwrap().connections.crowded, 1);
+}
+
 #[tokio::test]
 async fn one_connection_over_the_bound_is_not_taken_in() {
     let bounds = limits(|it| it.connections_max = 3);
@@ -136,6 +171,7 @@ async fn one_connection_over_the_bound_is_not_taken_in() {
     }
     let stream = Box::new(tokio::net::TcpStream::connect(to).await.unwrap());
     assert!(Page::over(stream, to, "client=true").await.is_err());
+    assert_eq!(program.handle.snapshot().await.unwrap().connections.turned_away, 1);
     pages.pop().unwrap().leave().await;
     program.hears([r#"{"key":"close","value":"r"}"#]).await;
     let _page = within("a place", async {
@@ -148,4 +184,63 @@ async fn one_connection_over_the_bound_is_not_taken_in() {
     })
     .await;
     program.hears([CONNECTION, SINGLE]).await;
+}
+
+/// A polling page of raw requests, one connection each.
+struct Poller {
+    to: std::net::SocketAddr,
+    sid: String,
+}
+
+impl Poller {
+    async fn open(to: std::net::SocketAddr) -> Self {
+        let hello = ask(to, &get("/socket.io/?EIO=3&transport=polling&roomId=r", "127.0.0.1", "")).await;
+        let sid =
+            hello.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a session");
+        Self { to, sid: sid.to_owned() }
+    }
+
+    async fn get(&self) -> String {
+        let path = format!("/socket.io/?EIO=3&transport=polling&sid={}", self.sid);
+        ask(self.to, &get(&path, "127.0.0.1", "")).await
+    }
+}
+
+/// A page that polls hears in one answer what a fast device said meanwhile: bytes are the bound, not messages.
+#[tokio::test]
+async fn a_polling_page_gets_twenty_thousand_small_messages_in_order() {
+    let mut program = Program::host(config(Limits::default())).await;
+    let to = program.address().await;
+    let poller = Poller::open(to).await;
+    program.hears([CONNECTION, SINGLE]).await;
+    let count = 20_000;
+    let lines: String =
+        (0..count).map(|n| format!("{{\"key\":\"send\",\"value\":{{\"n\":{n}}}}}\n")).collect();
+    program.say_bytes(lines.as_bytes()).await;
+    program.has_said(1 + count as u64).await;
+    let answer = poller.get().await;
+    let packets = answer.split("{\"data\":{\"n\":").skip(1);
+    let heard: Vec<usize> = packets.map(|rest| rest.split('}').next().unwrap().parse().unwrap()).collect();
+    assert!(!heard.is_empty(), "{answer}");
+    assert_eq!(heard, (0..count).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn one_message_over_the_bound_of_frames_closes_the_page() {
+    let bounds = limits(|it| it.unsent_frames_max = 100);
+    for (count, is_closed) in [(100, false), (101, true)] {
+        let mut program = Program::host(config(bounds.clone())).await;
+        let poller = Poller::open(program.address().await).await;
+        program.hears([CONNECTION, SINGLE]).await;
+        program.say_bytes("{\"key\":\"send\",\"value\":1}\n".repeat(count).as_bytes()).await;
+        program.has_said(1 + count as u64).await;
+        let dropped = program.handle.snapshot().await.unwrap().messages.dropped;
+        assert_eq!(dropped, u64::from(is_closed), "{count}");
+        if is_closed {
+            program.hears([r#"{"key":"close","value":"r"}"#]).await;
+        } else {
+            let answer = poller.get().await;
+            assert_eq!(answer.matches("{\"data\":1}").count(), count, "{answer}");
+        }
+    }
 }

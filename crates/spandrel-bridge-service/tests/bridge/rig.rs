@@ -58,11 +58,29 @@ impl Program {
         within("writing", self.writer.write_all(bytes)).await.expect("works");
     }
 
+    /// Waits until the bridge has taken so many lines, all in all.
+    pub(crate) async fn has_said(&self, lines: u64) {
+        let taken =
+            async { while self.handle.snapshot().await.expect("lives").messages.from_parent < lines {} };
+        within("lines of the parent", taken).await;
+    }
+
     /// The next line; `None` at the end of the channel.
     pub(crate) async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = within("a line of the bridge", self.lines.read_line(&mut line)).await.expect("works");
         (read > 0).then(|| line.trim_end_matches('\n').to_owned())
+    }
+
+    /// What the bridge has written by now.
+    pub(crate) fn heard_now(&mut self) -> String {
+        assert!(self.lines.buffer().is_empty(), "read before");
+        let mut all = Vec::new();
+        let mut bytes = vec![0; 64 << 10];
+        while let Ok(read) = self.lines.get_ref().try_read(&mut bytes) {
+            all.extend_from_slice(bytes.get(..read).unwrap_or_default());
+        }
+        String::from_utf8(all).expect("whole lines")
     }
 
     /// These lines, and no other between them.

@@ -1,7 +1,9 @@
 //! One program and its pages.
 
 use crate::rig::*;
-use spandrel_bridge_service::{Config, Exit, Limits, spandrel_bridge_protocol::Secret};
+use spandrel_bridge_service::{
+    Config, Exit, Limits, spandrel_bridge_protocol::Secret, spandrel_transport::Frame,
+};
 
 fn config() -> Config {
     Config::default().with_port(0)
@@ -203,4 +205,58 @@ fn a_bridge_that_is_dropped_closes_everything() {
     });
     drop(runtime);
     drop(std::net::TcpListener::bind(to).expect("the port is free"));
+}
+
+/// As text for the parent a buffer is up to four times as long as it came: the bound of what the parent says is not that
+/// of what it is told.
+#[tokio::test]
+async fn a_buffer_of_the_largest_size_reaches_the_parent() {
+    let bounds = limits(|it| (it.message_bytes_max, it.line_bytes_max) = (1 << 20, 2 << 20));
+    let mut program = Program::host(config().with_limits(bounds)).await;
+    let mut page = Page::in_room(program.address().await, "r").await;
+    program.hears([CONNECTION, SINGLE]).await;
+    let len = (1 << 20) - 100;
+    page.0.feed(Frame::text(r#"451-1["message",{"_placeholder":true,"num":0}]"#)).await.unwrap();
+    let mut bytes = vec![255; 1 + len];
+    bytes[0] = 4;
+    page.0.send(Frame::binary(bytes)).await.unwrap();
+    assert_eq!(page.frame().await.as_deref(), Some("431[true]"));
+    let heard = program.line().await.unwrap();
+    let numbers = heard.strip_prefix(r#"{"key":"data","value":{"type":"Buffer","data":["#).expect("a buffer");
+    assert_eq!(numbers.strip_suffix("]}}").unwrap(), vec!["255"; len].join(","));
+}
+
+/// A page that was told its message arrived may ask the program about it at once. On one thread, as a bridge runs: what a
+/// round has for the parent is written before the sessions get to run.
+#[tokio::test]
+async fn the_parent_has_the_data_before_a_page_has_its_acknowledgement() {
+    let mut program = Program::host(config()).await;
+    let to = program.address().await;
+    let mut pages = Vec::new();
+    for _ in 0..20 {
+        pages.push(Page::in_room(to, "r").await);
+        program.hears([CONNECTION, SINGLE]).await;
+    }
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    for (at, mut page) in pages.into_iter().enumerate() {
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            for n in 0..100 {
+                page.emit(&format!(r#"{n}["message",{{"page":{at},"n":{n}}}]"#)).await;
+                assert_eq!(page.frame().await, Some(format!("43{n}[true]")));
+                let Ok(()) = tell.send(format!(r#"{{"key":"data","value":{{"page":{at},"n":{n}}}}}"#)).await
+                else {
+                    return;
+                };
+            }
+        });
+    }
+    drop(tell);
+    let (mut heard, mut acknowledged) = (String::new(), 0);
+    while let Some(line) = told.recv().await {
+        heard.push_str(&program.heard_now());
+        assert!(heard.lines().any(|heard| heard == line), "{line} was acknowledged before it was told");
+        acknowledged += 1;
+    }
+    assert_eq!(acknowledged, 2_000);
 }

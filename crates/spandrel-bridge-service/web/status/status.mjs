@@ -11,8 +11,8 @@ import { Chart } from './chart.mjs';
  * @property {boolean} cloud Other programs share this bridge, or it has joined one.
  * @property {string | null} address Where it listens, such as `127.0.0.1:23518`.
  * @property {boolean} tls
- * @property {{ browsers: number, clients: number, max: number, opened: number, refused: number }} connections
- *   `clients` are other hardware programs; `opened` and `refused` are counters.
+ * @property {{ browsers: number, clients: number, max: number, opened: number, refused: number,
+ *   turnedAway: number, crowded: number }} connections `clients` are other hardware programs; the last four are counters.
  * @property {{ fromBrowsers: number, toBrowsers: number, fromParent: number, toParent: number, dropped: number }} messages
  *   Counters. `toBrowsers` counts deliveries: a message to fifty browsers is fifty.
  * @property {{ name: string, browsers: number, program: 'here' | 'client' | null }[]} rooms At most 100, the fullest

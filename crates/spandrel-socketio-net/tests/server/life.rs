@@ -1,12 +1,15 @@
 //! Many sessions, a slow application, the end of a server.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, future::poll_fn, task::Poll, time::Duration};
 
 use spandrel_socketio::{Value, encode_event};
-use spandrel_socketio_net::{ServerConfig, ServerEvent};
-use tokio::{io::AsyncWriteExt as _, time::timeout};
+use spandrel_socketio_net::{Bytes, ServerConfig, ServerEvent, SocketServer};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 
-use crate::support::{SOON, Server, down, masked};
+use crate::support::{SOON, Server, UPGRADE, down, masked};
 
 #[tokio::test]
 async fn a_message_for_many_reaches_each() {
@@ -172,7 +175,7 @@ async fn the_reader_hears_of_the_end_of_the_server() {
     drop(ws);
     server.closed().await;
     // The accept loop holds one too; here it is a server of its own.
-    let (alone, mut events) = spandrel_socketio_net::SocketServer::new(ServerConfig::default());
+    let (alone, mut events) = SocketServer::new(ServerConfig::default());
     drop(alone);
     assert_eq!(timeout(SOON, events.recv_many(&mut Vec::new(), 8)).await.unwrap(), 0);
     assert!(socket.send(&down(1)).is_err());
@@ -182,11 +185,59 @@ async fn the_reader_hears_of_the_end_of_the_server() {
 async fn without_a_reader_the_server_goes_on() {
     let mut server = Server::start(ServerConfig::default()).await;
     let (mut ws, socket) = server.ws().await;
-    let (_, other) = spandrel_socketio_net::SocketServer::new(ServerConfig::default());
+    let (_, other) = SocketServer::new(ServerConfig::default());
     drop(std::mem::replace(&mut server.events, other));
     for _ in 0..10_000 {
         ws.say("42[\"up\"]").await;
     }
     socket.send(&down(1)).unwrap();
     assert_eq!(ws.text().await, r#"42["down",1]"#);
+}
+
+/// Lets every other task that is ready run once.
+async fn turn() {
+    let mut is_over = false;
+    poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        if std::mem::replace(&mut is_over, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// Whatever has happened of the upgrade when the server closes: a session is told with both its ends, or not at all.
+#[tokio::test]
+async fn a_session_closed_inside_its_upgrade_is_told_whole_or_not() {
+    for turns in 0..12 {
+        let told = tokio::spawn(async move {
+            let (server, mut events) = SocketServer::new(ServerConfig::default());
+            // The answer 101 waits for the client to read it.
+            let (near, mut far) = tokio::io::duplex(64);
+            let serving = server.clone();
+            tokio::spawn(async move {
+                let other = |_: &_| http::Response::new(Bytes::new());
+                serving.serve_connection(Box::new(near), ([127, 0, 0, 1], 1).into(), other).await;
+            });
+            let mut request =
+                "GET /socket.io/?EIO=3&transport=websocket HTTP/1.1\r\nhost: 127.0.0.1\r\n".to_owned();
+            UPGRADE.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
+            request.push_str("\r\n");
+            far.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                far.read_buf(&mut answer).await.unwrap();
+            }
+            for _ in 0..turns {
+                turn().await;
+            }
+            server.start_closing();
+            drop(far);
+            server.close_all().await;
+            drop(server);
+            let mut told = Vec::new();
+            while events.recv_many(&mut told, 8).await > 0 {}
+            told.into_iter().map(|it| matches!(it, ServerEvent::Opened(_))).collect::<Vec<_>>()
+        });
+        let told = timeout(SOON, told).await.unwrap().unwrap();
+        assert!(told.is_empty() || told == [true, false], "{turns} turns: {told:?}");
+    }
 }

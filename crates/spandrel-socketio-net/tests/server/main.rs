@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop with a panic")]
 
+mod crowd;
 mod http;
 mod life;
 mod polling;

@@ -390,3 +390,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_packet_that_waits_for_attachments_keeps_no_body_alive() {
+    let body =
+        Bytes::from([&b"451-/a,[\"x\",{\"_placeholder\":true,\"num\":0}]"[..], &[b' '; 10_000]].concat());
+    let text = body.slice(..body.len() - 10_000);
+    let len = text.len();
+    let mut decoder = Decoder::new(&Limits::default());
+    assert!(decoder.push(Frame::try_text(text).unwrap()).unwrap().is_none());
+    assert_eq!(decoder.held_bytes(), len);
+    assert!(!body.is_unique(), "a part of it is held");
+    decoder.detach();
+    assert!(body.is_unique());
+    let packet = decoder.push(Frame::binary(vec![4, 1, 2])).unwrap();
+    let Some(Packet::Event(event)) = packet else { panic!("{packet:?}") };
+    assert_eq!((&*event.name(), event.namespace().as_str(), decoder.held_bytes()), ("x", "/a", 0));
+}

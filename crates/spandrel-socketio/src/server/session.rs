@@ -69,6 +69,9 @@ pub enum CloseReason {
     /// A request body that is too long or took too long, or a WebSocket message over the limit.
     #[error("a message is too long or took too long")]
     TooLong,
+    /// The driver holds too much of what clients have sent in part, and this one sent most of it.
+    #[error("too much is half received")]
+    Crowded,
     /// This side closed it.
     #[error("closed by the server")]
     Closed,
@@ -256,7 +259,12 @@ impl Session {
             return Err(Refusal::Over);
         }
         match decode_payload(body, form, &self.config.limits) {
-            Ok(frames) => frames.into_iter().try_for_each(|frame| self.packet(now, frame)),
+            Ok(frames) => {
+                let taken = frames.into_iter().try_for_each(|frame| self.packet(now, frame));
+                // What waits for attachments waits without the rest of the body.
+                self.decoder.detach();
+                taken
+            }
             Err(e) => {
                 self.end(now, CloseReason::Broken(e));
                 Err(Refusal::Body)
@@ -472,6 +480,18 @@ impl Session {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.stage == Stage::Open
+    }
+
+    /// Are packets of the client still taken? A body that is being read for a session that takes none is of no use.
+    #[must_use]
+    pub fn is_taking(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Left(_))
+    }
+
+    /// Returns the bytes of a packet whose attachments have not all come.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes()
     }
 
     /// Is nothing left to do but to write the last frames to the WebSocket?

@@ -215,6 +215,11 @@ impl Reader {
         }
     }
 
+    /// Payload bytes of a message that comes in parts; those of any other are still in the buffer they were read into.
+    pub(crate) fn held(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.data.len())
+    }
+
     /// Was the start of a frame taken, and not its end?
     pub(crate) const fn is_mid_frame(&self) -> bool {
         self.under_way.is_some()

@@ -281,3 +281,24 @@ proptest::proptest! {
         proptest::prop_assert!(run(true) == run(false));
     }
 }
+
+#[test]
+fn half_a_message_is_counted_until_it_is_whole() {
+    let mut codec = WsCodec::new(Role::Server, &limits());
+    let (mut src, mut out) = (BytesMut::new(), OutBuf::new());
+    let mut held = |bytes: &[u8]| {
+        src.extend_from_slice(bytes);
+        let whole = codec.decode(&mut src, false, &mut out).unwrap().map(|frame| frame.len());
+        (codec.held_bytes() + src.len(), whole)
+    };
+    let (first, last) = (masked(0x02, &[1; 60]), masked(0x80, &[1; 30]));
+    let payload = 6;
+    assert_eq!(held(&first[..payload + 20]), (20, None), "part of a part");
+    assert_eq!(held(&first[payload + 20..]), (60, None), "a part");
+    assert_eq!(held(&masked(0x89, b"ping")), (60, None), "a ping between");
+    assert_eq!(held(&last[..payload + 10]), (70, None));
+    assert_eq!(held(&last[payload + 10..]), (0, Some(90)));
+    let whole = masked(0x81, &[b'x'; 50]);
+    assert_eq!(held(&whole[..payload + 50 - 1]), (49, None), "a message of one part");
+    assert_eq!(held(&whole[payload + 50 - 1..]), (0, Some(50)));
+}

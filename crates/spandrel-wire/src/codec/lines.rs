@@ -16,6 +16,7 @@ use crate::{Frame, Limits, OutBuf, WireError};
 #[derive(Debug, Clone)]
 pub struct LinesCodec {
     frame_bytes_max: usize,
+    sent_bytes_max: usize,
     long_lines: LongLines,
     /// Bytes of `src` already searched for a line end.
     searched: usize,
@@ -41,6 +42,10 @@ impl LinesCodec {
     pub const fn new(limits: &Limits) -> Self {
         Self {
             frame_bytes_max: limits.frame_bytes_max,
+            sent_bytes_max: match limits.sent_line_bytes_max {
+                Some(bytes) => bytes,
+                None => limits.frame_bytes_max,
+            },
             long_lines: limits.long_lines,
             searched: 0,
             is_skipping: false,
@@ -126,8 +131,8 @@ impl Codec for LinesCodec {
         if !frame.is_text() {
             return Err(WireError::Unsupported("binary frame on a wire of JSON lines"));
         }
-        if frame.len() > self.frame_bytes_max {
-            return Err(WireError::TooLong { len: frame.len() as u64, max: self.frame_bytes_max });
+        if frame.len() > self.sent_bytes_max {
+            return Err(WireError::TooLong { len: frame.len() as u64, max: self.sent_bytes_max });
         }
         if frame.is_empty() || memchr::memchr2(b'\n', b'\r', frame.data()).is_some() {
             return Err(WireError::Unsupported("empty text or line break on a wire of JSON lines"));

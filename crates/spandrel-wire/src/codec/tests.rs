@@ -312,3 +312,18 @@ fn kinds_survive() {
     assert_eq!(kinds, [Kind::Text, Kind::Binary]);
     assert_eq!(codec.activity(), 2);
 }
+
+#[test]
+fn lines_sent_have_a_bound_of_their_own() {
+    for (limits, max) in [(small(), 100), (small().with_sent_line_bytes_max(300), 300)] {
+        let mut codec = LinesCodec::new(&limits);
+        let mut out = OutBuf::new();
+        assert_eq!(codec.encode(Frame::text("x".repeat(max)), &mut out), Ok(()));
+        let over = codec.encode(Frame::text("x".repeat(max + 1)), &mut out);
+        assert_eq!(over, Err(WireError::TooLong { len: max as u64 + 1, max }));
+        assert_eq!(out.len(), max + 1, "one line");
+        let long = format!("{}\n", "x".repeat(101));
+        let read = codec.decode(&mut BytesMut::from(long.as_bytes()), false, &mut out);
+        assert_eq!(read, Err(WireError::TooLong { len: 101, max: 100 }), "what is read keeps its own");
+    }
+}
