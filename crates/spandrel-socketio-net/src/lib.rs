@@ -67,7 +67,7 @@
 //! | 400 | `{"code":3,"message":"Bad request"}` | JSONP (`j`), more than 64 parameters, a second request of a kind, a body that cannot be read, polling after the upgrade |
 //! | 400 | `{"code":5,"message":"Unsupported protocol version"}` | a new session with another `EIO` than 3 |
 //! | 403 | `{"code":4,"message":"Forbidden"}` | the gate says no; without CORS headers |
-//! | 404 | text | another path below `/socket.io/`; a WebSocket on any other path |
+//! | 404 | text | another path below the server's; a WebSocket on any other path, unless the application takes it |
 //! | 408, 413 | code 3 | the body takes too long, or is too long: the session is closed |
 //! | 503 | `{"code":6,"message":"Too many sessions"}` | over the bound, or closing |
 //! | 503 | `{"code":6,"message":"Too much is being sent"}` | all clients together send more than may be held: the session is closed |
@@ -105,5 +105,5 @@ pub use spandrel_socketio::client::{
 };
 pub use spandrel_socketio::server::{Carrier, CloseReason, SendError, SessionConfig};
 
-/// Where clients look for the server.
+/// Where clients look for the server, unless told otherwise.
 const PATH: &str = "/socket.io/";
