@@ -3,6 +3,8 @@
 //! The rules are in `spandrel-socketio`; here are the sockets, tasks and queues. [`SocketServer`] takes connections or
 //! HTTP requests and tells what happens through [`Events`]; a [`Socket`] sends to one client and never waits.
 //!
+//! Inside another HTTP server, give it the requests of its path: [`SocketServer::handle`], as `examples/embed.rs` shows.
+//!
 //! [`connect`] makes a client of another server, with the same packets: a [`ClientSocket`] to send, [`ClientEvents`] to
 //! receive.
 //!
@@ -10,7 +12,7 @@
 //! bound.
 //!
 //! ```
-//! use spandrel_socketio::{Value, encode_ack, encode_event};
+//! use spandrel_socketio::Value;
 //! use spandrel_socketio_net::{Bytes, ServerConfig, ServerEvent, SocketServer};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -37,9 +39,9 @@
 //!                 ServerEvent::Closed { id, .. } => drop(sockets.remove(&id)),
 //!                 ServerEvent::Received { id, event } => {
 //!                     let (Some(socket), Some(value)) = (sockets.get(&id), event.arg(0)) else { continue };
-//!                     let _ = socket.send(&encode_event("echo", &[&value], None)); // closes those that do not read
+//!                     let _ = socket.emit("echo", &[&value]); // closes those that do not read
 //!                     if let Some(id) = event.ack_id() {
-//!                         let _ = socket.send(&encode_ack(id, &[&Value::TRUE]));
+//!                         let _ = socket.acknowledge(id, &[&Value::TRUE]);
 //!                     }
 //!                 }
 //!                 _ => {}

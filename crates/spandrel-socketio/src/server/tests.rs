@@ -137,8 +137,7 @@ fn a_post_is_taken_packet_by_packet() {
 
 #[test]
 fn only_an_awaited_acknowledgement_is_told_and_only_once() {
-    let mut limits = Limits::default();
-    limits.acks_max = 2;
+    let limits = Limits { acks_max: 2, ..Limits::default() };
     let config = Arc::new(SessionConfig { limits, ..SessionConfig::default() });
     let mut session = Session::new(T0, "s", Carrier::WebSocket, config);
     while session.next_frame().is_some() {}
