@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_browser_is_known_by_any_of_its_headers() {
-        let gate = Gate::new(Rules::default(), Clock::new(), 8);
+        let gate = Gate::new(Rules::default(), Clock::start(), 8);
         let image =
             [("Accept", "image/*"), ("Accept-Encoding", "gzip"), ("User-Agent", "Mozilla/5.0 (X11; Linux)")];
         for (query, headers, want) in [
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn all_of_a_query_is_judged() {
         let query = format!("{}childServer=true", "a=b&".repeat(12_000));
-        let gate = Gate::new(Rules::default(), Clock::new(), 8);
+        let gate = Gate::new(Rules::default(), Clock::start(), 8);
         assert_eq!(gate.judge(&parts(&query, &[])).ok(), Some(Admitted::ChildServer));
         let page = parts(&query, &[("Origin", "https://playentry.org")]);
         assert!(matches!(gate.judge(&page), Err(Refusal::Pretender { .. })));

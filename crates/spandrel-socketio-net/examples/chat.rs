@@ -7,7 +7,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use spandrel_socketio::{Event, Value, encode_ack, encode_event};
+use spandrel_socketio::{Event, Value, encode_event};
 use spandrel_socketio_net::{Bytes, Events, ServerConfig, ServerEvent, Socket, SocketId, SocketServer};
 use tokio::net::TcpListener;
 
@@ -65,9 +65,9 @@ fn answer(sockets: &HashMap<SocketId, Socket>, id: SocketId, event: &Event) {
             let _ = socket.send(&said);
         }
     } else if event.is_named("echo") {
-        let _ = sender.send(&encode_event("echo", &args, None));
+        let _ = sender.emit("echo", &args);
     }
     if let Some(ack_id) = event.ack_id() {
-        let _ = sender.send(&encode_ack(ack_id, &args));
+        let _ = sender.acknowledge(ack_id, &args);
     }
 }

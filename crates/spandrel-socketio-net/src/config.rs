@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use spandrel_socketio::{Limits as PacketLimits, server::SessionConfig};
 
 /// Settings of a [`SocketServer`](crate::SocketServer). Start from the default and set what differs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerConfig {
+    /// Path of the server, `/socket.io/`; everything below belongs to it. Slashes at both ends may be left out.
+    pub path: Cow<'static, str>,
     /// Times and bounds of each session.
     pub session: SessionConfig,
     /// Bounds of the server.
@@ -16,7 +18,25 @@ pub struct ServerConfig {
     pub query_names: Option<Vec<Cow<'static, str>>>,
 }
 
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            path: crate::PATH.into(),
+            session: SessionConfig::default(),
+            limits: Limits::default(),
+            query_names: None,
+        }
+    }
+}
+
 impl ServerConfig {
+    /// Sets the path of the server, which clients must name too.
+    #[must_use]
+    pub fn with_path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
+        self.path = path.into();
+        self
+    }
+
     /// Sets how often a client pings and for how long on top of that it may be silent, in milliseconds.
     #[must_use]
     pub const fn with_pings(mut self, interval_ms: u64, timeout_ms: u64) -> Self {
@@ -47,6 +67,20 @@ impl ServerConfig {
     pub const fn with_sessions_max(mut self, sessions: usize) -> Self {
         self.limits.sessions_max = sessions;
         self
+    }
+}
+
+/// Longest frame of a WebSocket when a message has this bound: all of it may be one attachment in base64, behind the `b`
+/// and the type. What comes otherwise and is longer than a message is refused once it is there.
+pub(crate) const fn frame_bytes_max(message_bytes_max: usize) -> usize {
+    message_bytes_max.div_ceil(3).saturating_mul(4).saturating_add(2)
+}
+
+/// A path as requests are compared with it.
+pub(crate) fn slashed(path: &str) -> String {
+    match path.trim_matches('/') {
+        "" => "/".to_owned(),
+        path => format!("/{path}/"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use spandrel_socketio::{Ack, Event, server::CloseReason};
+use spandrel_socketio::{Event, server::CloseReason};
 
 use crate::{Socket, SocketId};
 
@@ -19,19 +19,12 @@ use crate::{Socket, SocketId};
 pub enum ServerEvent {
     /// A session is open; what is sent to the socket arrives.
     Opened(Socket),
-    /// It sent an event.
+    /// It sent an event. If that asks for an acknowledgement, answer with [`Socket::acknowledge`].
     Received {
         /// Whose.
         id: SocketId,
         /// What.
         event: Event,
-    },
-    /// It acknowledged an event that asked for it.
-    Acked {
-        /// Whose.
-        id: SocketId,
-        /// What.
-        ack: Ack,
     },
     /// It is closed.
     Closed {
@@ -48,7 +41,6 @@ impl ServerEvent {
         size_of::<Self>()
             + match self {
                 Self::Received { event, .. } => event.len_bytes(),
-                Self::Acked { ack, .. } => ack.len_bytes(),
                 Self::Opened(_) | Self::Closed { .. } => 0,
             }
     }

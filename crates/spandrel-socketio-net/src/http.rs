@@ -1,9 +1,10 @@
 //! The requests of the Socket.IO path.
 
 use std::{
+    fmt,
     future::poll_fn,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -12,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::Body as HttpBody;
 use spandrel_socketio::{
     Form, Frame,
     server::{Carrier, CloseReason},
@@ -30,11 +31,17 @@ use crate::{
 };
 
 impl SocketServer {
-    /// Answers one request under `/socket.io/`, whatever served it; a WebSocket needs hyper's HTTP/1 with upgrades.
+    /// Answers one request under the [path](crate::ServerConfig::path), whatever served it and whatever its body is: hyper's
+    /// `Incoming`, the body of axum or tower, one a test makes. A WebSocket needs hyper's HTTP/1 with upgrades, with its
+    /// part still among the extensions of the request.
     ///
     /// A GET may be held for long. Dropping the future tells the session that its connection is gone; what would have
     /// been the answer goes with the next one.
-    pub async fn handle(&self, request: Request<Incoming>, address: SocketAddr) -> Response<Body> {
+    pub async fn handle<B>(&self, request: Request<B>, address: SocketAddr) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes>,
+        B::Error: fmt::Display,
+    {
         let (parts, body) = request.into_parts();
         if !self.0.admits(&parts) {
             return Code::Forbidden.json();
@@ -54,7 +61,7 @@ impl SocketServer {
     /// Decides what is to be done: everything that needs no waiting.
     fn route(&self, request: Request<()>, address: SocketAddr) -> Next {
         let query = Query::parse(request.uri().query().unwrap_or_default());
-        if request.uri().path() != crate::PATH {
+        if request.uri().path() != self.0.path {
             return Next::Answer(answers::not_found());
         }
         if query.has_more() {
@@ -155,7 +162,11 @@ impl SocketServer {
         Ok(upgrade.response.map(|()| Body::whole(Bytes::new())))
     }
 
-    async fn post(&self, shared: &Arc<Shared>, form: Form, announced: u64, body: Incoming) -> Response<Body> {
+    async fn post<B>(&self, shared: &Arc<Shared>, form: Form, announced: u64, body: B) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes>,
+        B::Error: fmt::Display,
+    {
         let mut posting = Posting { shared, is_done: false };
         let max = self.0.session.limits.payload_bytes_max;
         if announced > max as u64 {
@@ -259,10 +270,19 @@ enum Unread {
 
 impl Posting<'_> {
     /// Reads the body into one buffer that grows no further than was announced.
-    async fn read(&self, mut body: Incoming, announced: u64, max: usize) -> Result<Bytes, Unread> {
+    async fn read<B>(&self, body: B, announced: u64, max: usize) -> Result<Bytes, Unread>
+    where
+        B: HttpBody<Data = Bytes>,
+        B::Error: fmt::Display,
+    {
+        let mut body = pin!(body);
+        let broke_off = |error: B::Error| {
+            tracing::debug!(id = self.shared.id.0, %error, "a body broke off");
+            Unread::BrokeOff
+        };
         let mut next = async || match body.frame().await {
             None => Ok(None),
-            Some(frame) => Ok(Some(frame.map_err(|_| Unread::BrokeOff)?.into_data().unwrap_or_default())),
+            Some(frame) => Ok(Some(frame.map_err(broke_off)?.into_data().unwrap_or_default())),
         };
         let Some(first) = next().await? else { return Ok(Bytes::new()) };
         if first.len() as u64 == announced {

@@ -3,6 +3,8 @@
 //! The rules are in `spandrel-socketio`; here are the sockets, tasks and queues. [`SocketServer`] takes connections or
 //! HTTP requests and tells what happens through [`Events`]; a [`Socket`] sends to one client and never waits.
 //!
+//! Inside another HTTP server, give it the requests of its path: [`SocketServer::handle`], as `examples/embed.rs` shows.
+//!
 //! [`connect`] makes a client of another server, with the same packets: a [`ClientSocket`] to send, [`ClientEvents`] to
 //! receive.
 //!
@@ -10,7 +12,7 @@
 //! bound.
 //!
 //! ```
-//! use spandrel_socketio::{Value, encode_ack, encode_event};
+//! use spandrel_socketio::Value;
 //! use spandrel_socketio_net::{Bytes, ServerConfig, ServerEvent, SocketServer};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -37,9 +39,9 @@
 //!                 ServerEvent::Closed { id, .. } => drop(sockets.remove(&id)),
 //!                 ServerEvent::Received { id, event } => {
 //!                     let (Some(socket), Some(value)) = (sockets.get(&id), event.arg(0)) else { continue };
-//!                     let _ = socket.send(&encode_event("echo", &[&value], None)); // closes those that do not read
+//!                     let _ = socket.emit("echo", &[&value]); // closes those that do not read
 //!                     if let Some(id) = event.ack_id() {
-//!                         let _ = socket.send(&encode_ack(id, &[&Value::TRUE]));
+//!                         let _ = socket.acknowledge(id, &[&Value::TRUE]);
 //!                     }
 //!                 }
 //!                 _ => {}
@@ -67,7 +69,7 @@
 //! | 400 | `{"code":3,"message":"Bad request"}` | JSONP (`j`), more than 64 parameters, a second request of a kind, a body that cannot be read, polling after the upgrade |
 //! | 400 | `{"code":5,"message":"Unsupported protocol version"}` | a new session with another `EIO` than 3 |
 //! | 403 | `{"code":4,"message":"Forbidden"}` | the gate says no; without CORS headers |
-//! | 404 | text | another path below `/socket.io/`; a WebSocket on any other path |
+//! | 404 | text | another path below the server's; a WebSocket on any other path, unless the application takes it |
 //! | 408, 413 | code 3 | the body takes too long, or is too long: the session is closed |
 //! | 503 | `{"code":6,"message":"Too many sessions"}` | over the bound, or closing |
 //! | 503 | `{"code":6,"message":"Too much is being sent"}` | all clients together send more than may be held: the session is closed |
@@ -104,5 +106,5 @@ pub use spandrel_socketio::client::{
 };
 pub use spandrel_socketio::server::{Carrier, CloseReason, SendError, SessionConfig};
 
-/// Where clients look for the server.
+/// Where clients look for the server, unless told otherwise.
 const PATH: &str = "/socket.io/";

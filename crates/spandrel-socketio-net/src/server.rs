@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    fmt, io,
+    error::Error,
+    fmt,
+    future::ready,
+    io,
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -16,7 +19,12 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http_body_util::Either;
+use hyper::{
+    body::{Body as HttpBody, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use spandrel_socketio::server::{Carrier, Session, SessionConfig};
 use spandrel_transport::{BoxStream, Clock};
@@ -29,6 +37,7 @@ use crate::{
     Body, Events, ServerConfig, SocketId,
     answers::{self, Code},
     budget::Budget,
+    config::{frame_bytes_max, slashed},
     events::Queue,
     query::Query,
     session::Task,
@@ -48,6 +57,8 @@ type Gate = Box<dyn Fn(&Parts) -> bool + Send + Sync>;
 
 pub(crate) struct Inner {
     pub(crate) config: ServerConfig,
+    /// With a slash at both ends.
+    pub(crate) path: String,
     pub(crate) session: Arc<SessionConfig>,
     pub(crate) link_limits: spandrel_transport::Limits,
     pub(crate) clock: Clock,
@@ -75,12 +86,12 @@ impl SocketServer {
             .max_header_size(limits.head_bytes_max)
             .max_headers(limits.headers_max);
         let mut link_limits = spandrel_transport::Limits::default()
-            // The type of the packet is one byte more.
-            .with_frame_bytes_max(config.session.limits.message_bytes_max.saturating_add(1))
+            .with_frame_bytes_max(frame_bytes_max(config.session.limits.message_bytes_max))
             .with_close_ms(limits.close_ms);
         // The rest of a refused message is thrown away, so that the goodbye arrives.
         link_limits.drain_bytes_max = link_limits.frame_bytes_max;
         let inner = Inner {
+            path: slashed(&config.path),
             session: Arc::new(config.session.clone()),
             link_limits,
             clock: Clock::start(),
@@ -106,25 +117,43 @@ impl SocketServer {
         self
     }
 
-    /// Speaks HTTP/1 on a connection until it ends or becomes a WebSocket. Requests under `/socket.io/` are ours,
-    /// `fallback` answers the others; a WebSocket on another path is refused with 404.
+    /// Speaks HTTP/1 on a connection until it ends or becomes a WebSocket. Requests under the
+    /// [path](crate::ServerConfig::path) are ours, `fallback` answers the others at once and without their bodies; a
+    /// WebSocket on another path is refused with 404.
     ///
     /// Dropping the future drops the connection, unless it has become a WebSocket.
     pub async fn serve_connection<F>(&self, stream: BoxStream, address: SocketAddr, fallback: F)
     where
         F: Fn(&Request<Incoming>) -> Response<Bytes>,
     {
+        let fallback = |request: Request<Incoming>| {
+            ready(if answers::wants_websocket(request.headers()) {
+                answers::not_found()
+            } else {
+                fallback(&request).map(Body::whole)
+            })
+        };
+        self.serve_connection_with(stream, address, fallback).await;
+    }
+
+    /// As [`serve_connection`](Self::serve_connection), with a `fallback` that may wait, read the body of the request,
+    /// answer with any body, and take WebSockets of its own (`hyper::upgrade::on`). Bounds for what it reads are its own
+    /// too. A connection that has become a WebSocket of the application is no more this server's to close.
+    pub async fn serve_connection_with<F, A, B>(&self, stream: BoxStream, address: SocketAddr, fallback: F)
+    where
+        F: Fn(Request<Incoming>) -> A,
+        A: Future<Output = Response<B>>,
+        B: HttpBody<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
+    {
         let limits = &self.0.config.limits;
         let (stream, stall) = Stalled::watch(stream, Duration::from_millis(limits.stalled_ms_max));
         let stream: BoxStream = Box::new(stream);
         let fallback = &fallback;
         let service = service_fn(|request: Request<Incoming>| async move {
-            Ok::<_, Infallible>(if is_ours(&request) {
-                self.handle(request, address).await
-            } else if answers::wants_websocket(request.headers()) {
-                answers::not_found()
+            Ok::<_, Infallible>(if request.uri().path().starts_with(&self.0.path) {
+                self.handle(request, address).await.map(Either::Left)
             } else {
-                fallback(&request).map(Body::whole)
+                fallback(request).await.map(Either::Right)
             })
         });
         let mut connection =
@@ -266,11 +295,6 @@ impl Drop for Inner {
 /// Starts the task of a session.
 pub(crate) fn start(inner: &Arc<Inner>, shared: &Arc<Shared>) {
     tokio::spawn(Task::new(Arc::clone(inner), Arc::clone(shared)));
-}
-
-/// Is this request one of the Socket.IO path?
-fn is_ours<B>(request: &Request<B>) -> bool {
-    request.uri().path().starts_with(crate::PATH)
 }
 
 fn random_sid() -> io::Result<(Sid, String)> {

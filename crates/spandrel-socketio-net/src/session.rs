@@ -43,6 +43,8 @@ pub(crate) struct Task {
     held: usize,
     /// The application has no room: nothing is read.
     is_blocked: bool,
+    /// The goodbye says that a message was too long.
+    is_too_long: bool,
     is_over: bool,
 }
 
@@ -113,6 +115,7 @@ impl Task {
             armed: Millis::MAX,
             held: 0,
             is_blocked: false,
+            is_too_long: false,
             is_over: false,
         }
     }
@@ -205,6 +208,7 @@ impl Task {
             }
             self.has_more = core.machine.has_frame();
         }
+        self.is_too_long |= core.is_too_long;
         if mem::take(&mut core.has_hung_up) {
             self.hang_up(now);
             has_changed = true;
@@ -272,7 +276,9 @@ impl Task {
     /// Nothing more goes out but the goodbye.
     fn let_go(&mut self) {
         if let Socket::HangingUp(link, _) = mem::replace(&mut self.socket, Socket::None) {
-            self.parting = Some(Parting { link, why: Close::normal() });
+            let too_long = || Close::new(Close::TOO_BIG, "message too big");
+            let why = if self.is_too_long { too_long() } else { Close::normal() };
+            self.parting = Some(Parting { link, why });
         }
         self.outq.clear();
         self.has_more = false;

@@ -1,6 +1,7 @@
 //! One session as the application, the requests and the session's task share it.
 
 use std::{
+    collections::BTreeMap,
     fmt, mem,
     net::SocketAddr,
     sync::{
@@ -11,14 +12,15 @@ use std::{
 };
 
 use spandrel_socketio::{
-    Encoded, Frame,
+    Ack, Encoded, Frame, Value, encode_ack, encode_event,
     server::{Carrier, CloseReason, Output, SendError, Session},
 };
 use spandrel_transport::Clock;
 use spandrel_wire::Millis;
+use tokio::sync::oneshot;
 
 use crate::{
-    ServerEvent,
+    AskError, ServerEvent,
     budget::{Budget, FLOOR},
     events::Queue,
     query::Query,
@@ -65,14 +67,51 @@ impl Socket {
     /// [`queued_bytes_max`](spandrel_socketio::Limits::queued_bytes_max) would wait, what is being written included: the
     /// session is closed then.
     pub fn send(&self, packet: &Encoded) -> Result<(), SendError> {
-        let mut core = self.0.lock();
-        core.machine.set_unwritten(self.0.unwritten());
-        let sent = core.machine.send(self.0.clock.now(), packet);
-        core.settle(&self.0);
-        let wakes = core.wakes();
-        drop(core);
-        wakes.wake();
-        sent
+        self.0.sending(|core, now| core.machine.send(now, packet))
+    }
+
+    /// Sends an event. Never waits. For an event that goes to many, [`send`](Self::send) one that was encoded once.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn emit(&self, name: &str, args: &[&Value]) -> Result<(), SendError> {
+        self.send(&encode_event(name, args, None))
+    }
+
+    /// Answers an event that asked for it, with its [`ack_id`](spandrel_socketio::Event::ack_id). Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn acknowledge(&self, ack_id: u64, args: &[&Value]) -> Result<(), SendError> {
+        self.send(&encode_ack(ack_id, args))
+    }
+
+    /// Sends an event at once and waits for the client's acknowledgement, as long as the session lasts: a client that
+    /// never answers keeps it waiting, so set a bound of your own. Cancel safe: the event is sent, its answer is passed
+    /// over. An answer does not stand in line with the events the client sent before it.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError::NotSent`] as [`send`](Self::send), and with [`SendError::TooManyAcks`] over
+    /// [`acks_max`](spandrel_socketio::Limits::acks_max), which harms nothing; [`AskError::Closed`].
+    pub fn ask(
+        &self,
+        name: &str,
+        args: &[&Value],
+    ) -> impl Future<Output = Result<Ack, AskError<SendError>>> + Send + 'static {
+        let (answer, answered) = oneshot::channel();
+        let asked: Result<u64, SendError> = self.0.sending(|core, now| {
+            let id = core.machine.ask(now, name, args)?;
+            core.answers.get_or_insert_default().0.insert(id, answer);
+            Ok(id)
+        });
+        let waiting = asked.map(|id| Waiting { shared: Arc::clone(&self.0), id });
+        async move {
+            let _waiting = waiting?;
+            answered.await.map_err(|_| AskError::Closed)
+        }
     }
 
     /// Closes the session after what was sent before is written. The client sees a lost connection, and reconnects if it
@@ -109,6 +148,21 @@ impl fmt::Debug for Socket {
             .field("id", &self.0.id.0)
             .field("address", &self.0.address)
             .finish_non_exhaustive()
+    }
+}
+
+/// A question under way; dropped, its answer is passed over.
+struct Waiting {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut core = self.shared.lock();
+        if core.take_answer(self.id).is_some() {
+            core.machine.forget(self.id);
+        }
     }
 }
 
@@ -149,11 +203,13 @@ impl Shared {
             held: 0,
             upgrading: None,
             pending: Vec::new(),
+            answers: None,
             armed: Millis::MAX,
             has_hung_up: false,
             is_told: false,
             is_cut: false,
             is_crowded: false,
+            is_too_long: false,
         };
         let (unwritten_link, unwritten_answers) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Self {
@@ -184,6 +240,19 @@ impl Shared {
         drop(core);
         wakes.wake();
         self.note_held(held);
+        done
+    }
+
+    /// Has the machine take a packet, and sees to what follows.
+    #[inline]
+    fn sending<T>(&self, act: impl FnOnce(&mut Core, Millis) -> T) -> T {
+        let mut core = self.lock();
+        core.machine.set_unwritten(self.unwritten());
+        let done = act(&mut core, self.clock.now());
+        core.settle(self);
+        let wakes = core.wakes();
+        drop(core);
+        wakes.wake();
         done
     }
 
@@ -307,6 +376,8 @@ pub(crate) struct Core {
     pub(crate) upgrading: Option<Upgrading>,
     /// Events the application has no room for yet.
     pub(crate) pending: Vec<ServerEvent>,
+    /// Of a session that asks, which few do.
+    answers: Option<Box<Answers>>,
     /// What the task's timer is set to.
     pub(crate) armed: Millis,
     /// The machine wants the WebSocket closed.
@@ -317,7 +388,13 @@ pub(crate) struct Core {
     pub(crate) is_cut: bool,
     /// The session is closed because it held most of what was half received.
     pub(crate) is_crowded: bool,
+    /// It is closed because a message is too long.
+    pub(crate) is_too_long: bool,
 }
+
+/// Who waits, by the number of the question.
+#[derive(Default)]
+struct Answers(BTreeMap<u64, oneshot::Sender<Ack>>);
 
 impl Core {
     /// Tells the application of the session, once what opens it is on its way. One that was closed before is never told:
@@ -345,7 +422,11 @@ impl Core {
         while let Some(output) = self.machine.poll() {
             match output {
                 Output::Received(event) => self.pending.push(ServerEvent::Received { id, event }),
-                Output::Acked(ack) => self.pending.push(ServerEvent::Acked { id, ack }),
+                Output::Acked(ack) => {
+                    if let Some(answer) = self.take_answer(ack.id()) {
+                        let _ = answer.send(ack); // whoever asked may have stopped waiting
+                    }
+                }
                 Output::HangUp => self.has_hung_up = true,
                 Output::Closed(why) => self.closed(shared, why),
                 _ => {}
@@ -353,8 +434,14 @@ impl Core {
         }
     }
 
+    fn take_answer(&mut self, id: u64) -> Option<oneshot::Sender<Ack>> {
+        self.answers.as_mut()?.0.remove(&id)
+    }
+
     pub(crate) fn closed(&mut self, shared: &Shared, why: CloseReason) {
         tracing::debug!(id = shared.id.0, %why, "session closed");
+        self.is_too_long = why == CloseReason::TooLong;
+        self.answers = None; // whoever waits is told
         if self.is_told {
             self.pending.push(ServerEvent::Closed { id: shared.id, why });
         }

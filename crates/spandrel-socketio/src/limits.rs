@@ -8,7 +8,7 @@
 /// | `payload_bytes_max` | 48 MiB | one polling body: base64 makes the largest message a third longer |
 /// | `packets_per_payload_max` | 16,384 | a page that emits each millisecond through a POST of 16 s; 640 KiB of frames |
 /// | `attachments_max` | 64 | buffers of one packet: each is a frame of its own and awaited by name, and a hardware message carries one or two |
-/// | `acks_max` | 1,024 | acknowledgements a client waits for at once: an answer that never comes must not hold memory for ever |
+/// | `acks_max` | 1,024 | acknowledgements one side waits for at once: an answer that never comes must not hold memory for ever |
 /// | `queued_bytes_max` | 8 MiB | packets a client holds for a peer that does not read (one larger packet is taken when nothing else waits) |
 /// | `queued_frames_max` | 16,384 | the same in frames, so that tiny ones have a bound too |
 ///

@@ -112,10 +112,29 @@ fn parse<T: TryParse>(head: &[u8], limits: &Limits) -> Result<T, HandshakeError>
 
 /// Checks an upgrade request and makes the 101 answer, without a subprotocol yet.
 pub(crate) fn accept<B>(request: &Request<B>) -> Result<Response<()>, HandshakeError> {
-    create_response_with_body(request, || ()).map_err(|e| match e {
+    create_response_with_body(&on_one_line(request), || ()).map_err(|e| match e {
         Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => HandshakeError::Version,
         e => HandshakeError::NotUpgrade(e.to_string()),
     })
+}
+
+/// What the check looks at. It reads the first line of a header only, but several are one list (RFC 9110 section 5.3).
+fn on_one_line<B>(request: &Request<B>) -> Request<()> {
+    let headers = request.headers();
+    let mut plain = Request::new(());
+    *plain.method_mut() = request.method().clone();
+    *plain.version_mut() = request.version();
+    for (name, token) in [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket")] {
+        if has_token(headers, &name, token) {
+            plain.headers_mut().insert(name, http::HeaderValue::from_static(token));
+        }
+    }
+    for name in [header::SEC_WEBSOCKET_VERSION, header::SEC_WEBSOCKET_KEY] {
+        if let Some(value) = headers.get(&name) {
+            plain.headers_mut().insert(name, value.clone());
+        }
+    }
+    plain
 }
 
 /// Returns the names of all `Sec-WebSocket-Protocol` headers, in order.

@@ -221,6 +221,13 @@ async fn what_is_no_upgrade_gets_an_http_answer() {
         ("no key", without("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), "400"),
         ("no upgrade", without("Upgrade: websocket\r\n"), "400"),
         ("old version", format!("{}\r\n", REQUEST.replace(": 13", ": 8")), "426"),
+        (
+            "connection on two lines",
+            format!("{}\r\n", REQUEST.replace("keep-alive, ", "keep-alive\r\nConnection: ")),
+            "101",
+        ),
+        ("upgrade on two lines", format!("{REQUEST}Upgrade: h2c\r\n\r\n"), "101"),
+        ("connection without upgrade", format!("{}\r\n", REQUEST.replace("e, U", "e, no-u")), "400"),
         ("post", format!("{}\r\n", REQUEST.replace("GET", "POST")), "400"),
         ("http/1.0", format!("{}\r\n", REQUEST.replace("/1.1", "/1.0")), "400"),
         ("not http", "\0\0\0\0\r\n\r\n".to_owned(), "400"),

@@ -34,10 +34,10 @@ pub enum ClientEvent {
 /// A question that was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AskError {
+pub enum AskError<E = SendError> {
     /// It was not sent.
     #[error(transparent)]
-    NotSent(#[from] SendError),
+    NotSent(#[from] E),
     /// The session ended before the answer came.
     #[error("the session ended before the answer came")]
     Closed,
@@ -52,8 +52,9 @@ impl ClientSocket {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`]; [`SendError::Full`] when more than
-    /// [`queued_bytes_max`](spandrel_socketio::Limits::queued_bytes_max) would wait: the session goes on.
+    /// [`SendError::Closed`]; [`SendError::TooLong`] over
+    /// [`message_bytes_max`](spandrel_socketio::Limits::message_bytes_max); [`SendError::Full`] when more than
+    /// [`queued_bytes_max`](spandrel_socketio::Limits::queued_bytes_max) would wait. In the last two cases the packet alone is dropped, the session goes on.
     pub fn send(&self, packet: &Encoded) -> Result<(), SendError> {
         self.0.step(|session| session.send(packet))
     }

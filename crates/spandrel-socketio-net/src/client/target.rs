@@ -8,6 +8,7 @@ use spandrel_transport_ws::WsTransport;
 use tokio::net::TcpStream;
 
 use super::ClientConfig;
+use crate::config::frame_bytes_max;
 
 /// The server, and how it is spoken to.
 pub(crate) struct Target {
@@ -87,10 +88,10 @@ impl Target {
     }
 }
 
-/// Bounds of the WebSocket: one byte more than a message is the type.
+/// Bounds of the WebSocket.
 pub(crate) fn link_limits(config: &ClientConfig) -> Limits {
     let mut limits = Limits::default()
-        .with_frame_bytes_max(config.session.limits.message_bytes_max.saturating_add(1))
+        .with_frame_bytes_max(frame_bytes_max(config.session.limits.message_bytes_max))
         .with_close_ms(config.close_ms);
     limits.handshake_ms = config.session.handshake_ms;
     limits

@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 
-use spandrel_socketio::{Frame, Value, client::CloseReason, client::SendError, encode_ack, encode_event};
+use spandrel_socketio::{Frame, Value, client::CloseReason, client::SendError, encode_event};
 use spandrel_transport::{DialError, TlsClient, TlsServer};
 use tokio::time::timeout;
 use world::{Relay, Server};
@@ -61,10 +61,10 @@ async fn parameters_events_and_acknowledgements_go_both_ways() {
         let answer = socket.ask("message", &[&Value::from_text("한글😀")]);
         let event = server.received().await;
         assert_eq!((event.name().as_ref(), event.arg(0)), ("message", Some(Value::from_text("한글😀"))));
-        there.send(&encode_ack(event.ack_id().unwrap(), &[&Value::TRUE])).unwrap();
+        there.acknowledge(event.ack_id().unwrap(), &[&Value::TRUE]).unwrap();
         assert_eq!(timeout(PATIENCE, answer).await.unwrap().unwrap().arg(0), Some(Value::TRUE));
 
-        there.send(&encode_event("down", &[&Value::from(5)], Some(9))).unwrap();
+        let answer = there.ask("down", &[&Value::from(5)]);
         let event = loop {
             match next(&mut events).await {
                 Some(ClientEvent::Received(event)) => break event,
@@ -72,8 +72,8 @@ async fn parameters_events_and_acknowledgements_go_both_ways() {
             }
         };
         socket.acknowledge(&event, &[&Value::NULL]).unwrap();
-        let ack = server.acked().await;
-        assert_eq!((ack.id(), ack.arg(0)), (9, Some(Value::NULL)), "{transports:?}");
+        let ack = timeout(PATIENCE, answer).await.unwrap().unwrap();
+        assert_eq!(ack.arg(0), Some(Value::NULL), "{transports:?}");
     }
 }
 
@@ -375,6 +375,28 @@ async fn one_over_what_may_wait_is_refused_and_the_session_goes_on() {
             tokio::task::yield_now().await;
         }
         assert_eq!(server.received().await.arg(0), Some(Value::TRUE), "{transports:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_largest_attachment_comes_in_base64_too() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    const MAX: usize = 3_000;
+    let head = r#"451-["down",{"_placeholder":true,"num":0}]"#;
+    let room = MAX - head.len(); // one byte of both types is not part of the message
+    for (len, is_taken) in [(room, true), (room + 1, false), (room + 100, false)] {
+        let text = format!("b4{}", STANDARD.encode(vec![7; len]));
+        let relay = Relay::to_sayings([head.to_owned(), text].into()).await;
+        let config = ClientConfig::new("127.0.0.1", relay.port, Transports::WebSocket)
+            .with_packet_limits(Limits::default().with_message_bytes_max(MAX));
+        let (_socket, mut events) = connect(config).await.unwrap();
+        match next(&mut events).await {
+            Some(ClientEvent::Received(event)) => {
+                let data = event.arg(0).and_then(|arg| arg.as_binary()).unwrap();
+                assert!(is_taken && data.len() == len && data.iter().all(|byte| *byte == 7));
+            }
+            other => assert!(!is_taken && matches!(other, Some(ClientEvent::Closed(_))), "{len}: {other:?}"),
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop with a panic")]
 
+mod ask;
 mod crowd;
+mod embed;
 mod http;
 mod life;
 mod polling;

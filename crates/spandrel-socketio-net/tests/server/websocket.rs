@@ -127,6 +127,31 @@ async fn one_byte_over_the_limit_closes_the_session() {
 }
 
 #[tokio::test]
+async fn the_largest_attachment_comes_in_base64_too() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    const MAX: usize = 3_000;
+    let limits = Limits::default().with_message_bytes_max(MAX);
+    let mut server = Server::start(ServerConfig::default().with_packet_limits(limits)).await;
+    let head = r#"451-["up",{"_placeholder":true,"num":0}]"#;
+    let room = MAX - head.len();
+    let base64 = |len: usize| format!("b4{}", STANDARD.encode(vec![7; len]));
+    let (mut ws, _socket) = server.ws().await;
+    ws.say(head).await;
+    ws.say(&base64(room)).await;
+    let ServerEvent::Received { event, .. } = server.event().await else { panic!() };
+    assert_eq!(event.arg(0).unwrap().as_binary().unwrap(), vec![7; room]);
+    // One over is noticed by the packet, far over by the WebSocket: the client is told the same.
+    for len in [room + 1, MAX + 100] {
+        let (mut ws, _socket) = server.ws().await;
+        ws.say(head).await;
+        ws.say(&base64(len)).await;
+        assert_eq!(server.closed().await, "a message is too long or took too long", "{len}");
+        let told = ws.next().await.map(|(opcode, data)| (opcode, data[..2].to_vec()));
+        assert_eq!(told, Some((8, vec![3, 241])), "{len}");
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_stops_is_closed_and_others_go_on() {
     let limits = Limits::default().with_queued_max(1 << 20, 100_000);
     let mut server = Server::start(ServerConfig::default().with_packet_limits(limits)).await;

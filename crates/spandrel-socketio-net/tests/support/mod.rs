@@ -40,6 +40,11 @@ impl Server {
                 });
             }
         });
+        Self::behind(server, events, address)
+    }
+
+    /// A server that is served elsewhere.
+    pub(crate) fn behind(server: SocketServer, events: Events, address: SocketAddr) -> Self {
         Self { server, events, address, batch: Vec::new() }
     }
 

@@ -1,6 +1,6 @@
 //! Any operations in any order: what holds for a session whatever its client and its driver do.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use spandrel_wire::{Frame, Millis};
 
@@ -9,12 +9,15 @@ use crate::{Form, Limits, Value, decode_payload, encode_event, encode_payload};
 
 /// Bytes that may wait in a session that is played with.
 const QUEUED_MAX: usize = 600;
+/// Acknowledgements it waits for at once.
+const ACKS_MAX: usize = 4;
 /// Longest message it takes.
 const MESSAGE_MAX: usize = 400;
 
 /// Plays with a session: each byte is an operation, some take the next as their argument.
 ///
 /// - Events arrive in order and exactly once in both directions; those sent before the server closes arrive too.
+/// - An acknowledgement comes out when it was asked for, once.
 /// - There is exactly one end, nothing is received behind it, and it comes at the latest when nothing more does.
 /// - A held GET is always answered. Time moves the machine on: it never asks for a wake-up in vain.
 /// - What waits is bounded.
@@ -28,7 +31,7 @@ pub fn fuzz_socketio_session(data: &[u8]) {
         if bytes.next().is_some_and(|b| b % 2 == 1) { Carrier::WebSocket } else { Carrier::Polling };
     let mut play = Play::new(carrier);
     while let Some(op) = bytes.next() {
-        play.step(op % 24, &mut bytes);
+        play.step(op % 26, &mut bytes);
         play.settle();
     }
     play.end();
@@ -46,12 +49,16 @@ struct Play {
     /// Events the server sent and the next one to arrive.
     sent: u64,
     arrived: u64,
+    /// What waits for an acknowledgement.
+    asked: BTreeSet<u64>,
     end: Option<CloseReason>,
 }
 
 impl Play {
     fn new(carrier: Carrier) -> Self {
-        let limits = Limits::default().with_message_bytes_max(MESSAGE_MAX).with_queued_max(QUEUED_MAX, 64);
+        let mut limits =
+            Limits::default().with_message_bytes_max(MESSAGE_MAX).with_queued_max(QUEUED_MAX, 64);
+        limits.acks_max = ACKS_MAX;
         let config = SessionConfig { limits, ..SessionConfig::default() };
         let now = Millis::new(1_000_000);
         Self {
@@ -64,6 +71,7 @@ impl Play {
             heard: 0,
             sent: 0,
             arrived: 0,
+            asked: BTreeSet::new(),
             end: None,
         }
     }
@@ -135,6 +143,11 @@ impl Play {
             }
             22 if argument() % 4 == 0 => self.session.close(self.now),
             23 if argument() % 4 == 0 => self.session.disconnect(self.now),
+            24 => self.ask(),
+            25 => {
+                let id = argument() % 8;
+                self.tell(Frame::text(format!("43{id}[]")));
+            }
             _ => self.session.excuse(self.now),
         }
     }
@@ -216,6 +229,17 @@ impl Play {
         }
     }
 
+    fn ask(&mut self) {
+        match self.session.ask(self.now, "ask", &[]) {
+            Ok(id) => {
+                assert!(self.asked.len() < ACKS_MAX, "more than may be awaited");
+                assert!(self.asked.insert(id), "a number used twice");
+            }
+            Err(SendError::TooManyAcks { .. }) => assert_eq!(self.asked.len(), ACKS_MAX),
+            Err(_) => {}
+        }
+    }
+
     fn pass(&mut self, ms: u64) {
         let until = self.now.after(ms);
         while let Some(at) = self.session.wake().filter(|at| *at <= until) {
@@ -269,7 +293,10 @@ impl Play {
                         self.heard += 1;
                     }
                 }
-                Output::Acked(_) => assert!(self.end.is_none()),
+                Output::Acked(ack) => {
+                    assert!(self.end.is_none());
+                    assert!(self.asked.remove(&ack.id()), "an answer nobody waits for");
+                }
                 Output::HangUp => {
                     // What is left goes out first.
                     self.take_frames(1000);
@@ -279,6 +306,7 @@ impl Play {
                     self.has_socket = false;
                 }
                 Output::Closed(why) => {
+                    self.asked.clear();
                     assert_eq!(self.end.replace(why), None, "closed twice");
                 }
             }

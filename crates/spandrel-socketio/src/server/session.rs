@@ -1,6 +1,9 @@
 //! The machine.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use spandrel_wire::{Frame, Millis};
@@ -8,8 +11,8 @@ use spandrel_wire::{Frame, Millis};
 use super::SessionConfig;
 use crate::{
     Ack, Decoder, Encoded, EngineError, EnginePacket, Event, Form, Handshake, Packet, PacketError,
-    PacketKind, Value, decode_payload, encode_connect, encode_disconnect, encode_error,
-    engine::without_base64,
+    PacketKind, Value, decode_payload, encode_ack, encode_connect, encode_disconnect, encode_error,
+    encode_event, engine::without_base64,
 };
 
 /// What carries a session.
@@ -27,7 +30,7 @@ pub enum Carrier {
 pub enum Output {
     /// The client sent an event to the main namespace.
     Received(Event),
-    /// The client acknowledged an event that asked for it.
+    /// The client acknowledged an event sent with [`Session::ask`].
     Acked(Ack),
     /// Write what [`Session::next_frame`] still gives, then close the WebSocket. During an upgrade the session lives on.
     HangUp,
@@ -113,6 +116,12 @@ pub enum SendError {
     /// Too much waits already; the session is closed because of it.
     #[error("the client is too slow: the session is closed")]
     TooSlow,
+    /// Too many acknowledgements are awaited. The event is dropped, the session lives on.
+    #[error("more than {max} acknowledgements are awaited")]
+    TooManyAcks {
+        /// The limit.
+        max: usize,
+    },
 }
 
 /// One session of a server. The [module](super) says how to drive it.
@@ -131,7 +140,7 @@ pub enum SendError {
 /// | sends what cannot be read | closed; a held GET is answered `1` | closed |
 ///
 /// Packets that only a server sends (`0`, `3`, `6`), and `5` at other times, are passed over, as are events for other
-/// namespaces than the main one.
+/// namespaces than the main one and acknowledgements nobody waits for.
 #[derive(Debug)]
 pub struct Session {
     config: Arc<SessionConfig>,
@@ -150,7 +159,18 @@ pub struct Session {
     is_released: bool,
     release_at: Option<Millis>,
     is_posting: bool,
+    /// Of a session that asks, which few do.
+    asked: Option<Box<Asked>>,
     out: VecDeque<Output>,
+}
+
+/// Events that ask for an acknowledgement.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Number of the next one.
+    next: u64,
+    /// Numbers of those that are not answered yet.
+    awaited: BTreeSet<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +221,7 @@ impl Session {
             is_released: false,
             release_at: None,
             is_posting: false,
+            asked: None,
             out: VecDeque::new(),
         };
         session.push(handshake.encode());
@@ -334,6 +355,39 @@ impl Session {
             return Err(SendError::TooLong { len: packet.len_bytes(), max });
         }
         self.enqueue(now, packet.frames(), packet.len_bytes())
+    }
+
+    /// Sends an event that asks for an acknowledgement; [`Output::Acked`] brings it under the number returned, unless the
+    /// session ends before. Events that are sent otherwise must not ask: their numbers would be others' numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`SendError::TooManyAcks`] over [`acks_max`](crate::Limits::acks_max).
+    pub fn ask(&mut self, now: Millis, name: &str, args: &[&Value]) -> Result<u64, SendError> {
+        let max = self.config.limits.acks_max;
+        let (id, awaited) = self.asked.as_ref().map_or((0, 0), |asked| (asked.next, asked.awaited.len()));
+        if awaited >= max {
+            return Err(SendError::TooManyAcks { max });
+        }
+        self.send(now, &encode_event(name, args, Some(id)))?;
+        let asked = self.asked.get_or_insert_default();
+        asked.next = id + 1;
+        asked.awaited.insert(id);
+        Ok(id)
+    }
+
+    /// No longer waits for an acknowledgement; if it comes it is passed over.
+    pub fn forget(&mut self, id: u64) {
+        self.take_asked(id);
+    }
+
+    /// Answers an event that asked for it, [`Event::ack_id`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn acknowledge(&mut self, now: Millis, id: u64, args: &[&Value]) -> Result<(), SendError> {
+        self.send(now, &encode_ack(id, args))
     }
 
     /// Closes the session. What was sent before still goes out. The client takes it for a lost connection and comes
@@ -554,7 +608,11 @@ impl Session {
             Ok(Some(Packet::Event(event))) if event.namespace().is_main() => {
                 self.out.push_back(Output::Received(event))
             }
-            Ok(Some(Packet::Ack(ack))) if ack.namespace().is_main() => self.out.push_back(Output::Acked(ack)),
+            Ok(Some(Packet::Ack(ack))) if ack.namespace().is_main() => {
+                if self.take_asked(ack.id()) {
+                    self.out.push_back(Output::Acked(ack));
+                }
+            }
             Ok(Some(Packet::Connect { namespace })) if !namespace.is_main() => {
                 let refusal = encode_error(namespace.path(), &Value::from_text("Invalid namespace"));
                 let _ = self.enqueue(now, refusal.frames(), refusal.len_bytes());
@@ -572,7 +630,7 @@ impl Session {
     /// The client said `41`. It says `1` or hangs up next.
     fn leave(&mut self, now: Millis) {
         self.out.push_back(Output::Closed(CloseReason::Left));
-        self.forget();
+        self.clear();
         self.stage = Stage::Left(now.after(self.config.linger_ms));
     }
 
@@ -615,6 +673,11 @@ impl Session {
 
     /// Ends the session: the one place. A reason is told once.
     fn end(&mut self, now: Millis, why: CloseReason) {
+        let why = match why {
+            CloseReason::Broken(EngineError::TooLong { .. })
+            | CloseReason::Garbage(PacketError::TooLong { .. }) => CloseReason::TooLong,
+            why => why,
+        };
         match self.stage {
             Stage::Open => self.out.push_back(Output::Closed(why.clone())),
             Stage::Left(_) => {}
@@ -624,6 +687,7 @@ impl Session {
         if why != CloseReason::Closed {
             self.clear_queue();
         }
+        self.forget_all();
         self.decoder = Decoder::new(&self.config.limits);
         if self.way != Way::Polling {
             self.out.push_back(Output::HangUp);
@@ -645,11 +709,23 @@ impl Session {
     }
 
     fn finish(&mut self) {
-        self.forget();
+        self.clear();
         self.stage = Stage::Over;
     }
 
-    fn forget(&mut self) {
+    /// Was this one awaited? From now on it is not.
+    fn take_asked(&mut self, id: u64) -> bool {
+        self.asked.as_mut().is_some_and(|asked| asked.awaited.remove(&id))
+    }
+
+    fn forget_all(&mut self) {
+        if let Some(asked) = &mut self.asked {
+            asked.awaited.clear();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.forget_all();
         self.clear_queue();
         self.decoder = Decoder::new(&self.config.limits);
     }

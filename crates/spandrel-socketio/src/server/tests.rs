@@ -118,6 +118,9 @@ fn two_requests_of_a_kind_close_the_session() {
 #[test]
 fn a_post_is_taken_packet_by_packet() {
     let mut session = open(Carrier::Polling);
+    session.ask(at(0), "q", &[]).unwrap();
+    session.get(at(0)).unwrap();
+    assert_eq!(body(session.answer().unwrap()), r#"8:420["q"]"#);
     post(&mut session, at(1), r#"2:2x9:42["a",1]9:42["b",2]8:430["k"]"#).unwrap();
     let got: Vec<_> = outputs(&mut session)
         .into_iter()
@@ -130,6 +133,32 @@ fn a_post_is_taken_packet_by_packet() {
     assert_eq!(got, ["a", "b", "ack 0"]);
     session.get(at(2)).unwrap();
     assert_eq!(body(session.answer().unwrap()), "2:3x");
+}
+
+#[test]
+fn only_an_awaited_acknowledgement_is_told_and_only_once() {
+    let limits = Limits { acks_max: 2, ..Limits::default() };
+    let config = Arc::new(SessionConfig { limits, ..SessionConfig::default() });
+    let mut session = Session::new(T0, "s", Carrier::WebSocket, config);
+    while session.next_frame().is_some() {}
+    assert_eq!((session.ask(at(1), "a", &[]), session.ask(at(1), "b", &[&Value::TRUE])), (Ok(0), Ok(1)));
+    let over = session.ask(at(1), "c", &[]);
+    assert_eq!(over, Err(SendError::TooManyAcks { max: 2 }));
+    assert_eq!(frames(&mut session), [r#"420["a"]"#, r#"421["b",true]"#], "what is refused is not sent");
+    for (ack, want) in [("437[]", 0), ("431[5]", 1), ("431[5]", 0), ("43/x,0[]", 0)] {
+        session.frame(at(2), Frame::text(ack));
+        assert_eq!(outputs(&mut session).len(), want, "{ack}");
+    }
+    session.forget(0);
+    session.frame(at(3), Frame::text("430[]"));
+    assert_eq!(outputs(&mut session), [], "forgotten");
+    assert_eq!(session.ask(at(4), "d", &[]), Ok(2), "numbers are not used twice");
+    session.acknowledge(at(4), 9, &[&Value::NULL]).unwrap();
+    assert_eq!(frames(&mut session), [r#"422["d"]"#, "439[null]"]);
+    session.close(at(5));
+    session.frame(at(6), Frame::text("432[]"));
+    assert_eq!(outputs(&mut session), [Output::Closed(CloseReason::Closed), Output::HangUp]);
+    assert_eq!(session.ask(at(7), "e", &[]), Err(SendError::Closed));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use spandrel_socketio::{Ack, Event, client::Transports};
+use spandrel_socketio::{Event, client::Transports};
 use spandrel_transport::{BoxStream, TlsServer};
 use tokio::{
     io::copy_bidirectional,
@@ -64,13 +64,6 @@ impl Server {
     pub(super) async fn received(&mut self) -> Event {
         match self.next().await {
             ServerEvent::Received { event, .. } => event,
-            other => unexpected(&other),
-        }
-    }
-
-    pub(super) async fn acked(&mut self) -> Ack {
-        match self.next().await {
-            ServerEvent::Acked { ack, .. } => ack,
             other => unexpected(&other),
         }
     }
@@ -162,6 +155,27 @@ impl Relay {
             }
         });
         Self { port: own, passing, stops }
+    }
+
+    /// Grants a WebSocket, opens a session and says these texts.
+    pub(super) async fn to_sayings(texts: Vec<String>) -> Self {
+        use spandrel_transport::{Connection, Frame};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let mut passing = JoinSet::new();
+        passing.spawn(async move {
+            let (stream, address) = listener.accept().await.unwrap();
+            let link =
+                spandrel_transport_ws::WsTransport::new().accept_stream(stream, Some(address)).await.unwrap();
+            let mut link = Connection::new(link);
+            let open = r#"0{"sid":"abc","upgrades":[],"pingInterval":60000,"pingTimeout":60000}"#;
+            let greeting = [open.to_owned(), "40".to_owned()];
+            for text in greeting.into_iter().chain(texts) {
+                link.send(Frame::text(text)).await.unwrap();
+            }
+            while let Ok(Some(_)) = link.recv().await {}
+        });
+        Self { port: own, passing, stops: Arc::default() }
     }
 
     /// Keeps its connections and reads nothing from them any more.
