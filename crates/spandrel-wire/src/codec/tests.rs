@@ -265,3 +265,12 @@ fn kinds_survive() {
     assert_eq!(kinds, [Kind::Text, Kind::Binary]);
     assert_eq!(codec.activity(), 2);
 }
+
+#[test]
+fn objects_only_takes_no_list_outside_an_object() {
+    let codec = || JsonCodec::new(&small()).objects_only();
+    let got = run(&mut codec(), std::iter::once(&b"{\"a\":[]} {}[]"[..]));
+    let want = WireError::Syntax { byte: b'[', at: 0, expected: "{ at the start of a text" };
+    assert_eq!(got, (vec![Frame::text("{\"a\":[]}"), Frame::text("{}")], Some(want)));
+    assert_eq!(error(JsonCodec::new(&small()), b"[]"), None);
+}
