@@ -10,7 +10,17 @@ use serde_json::Value;
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["spandrel-wire", "spandrel-crypto"]),
     (1, &["spandrel-download-protocol", "spandrel-socketio", "spandrel-bridge-protocol", "spandrel-chain-protocol"]),
-    (2, &["spandrel-session", "spandrel-export", "spandrel-jobs", "spandrel-download", "spandrel-bridge"]),
+    (
+        2,
+        &[
+            "spandrel-session",
+            "spandrel-export",
+            "spandrel-jobs",
+            "spandrel-download",
+            "spandrel-bridge",
+            "spandrel-consensus",
+        ],
+    ),
     (
         3,
         &[
