@@ -19,6 +19,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "spandrel-download",
             "spandrel-bridge",
             "spandrel-consensus",
+            "spandrel-chain",
         ],
     ),
     (

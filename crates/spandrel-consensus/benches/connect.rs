@@ -5,6 +5,8 @@
 //! `cargo bench -p spandrel-consensus --bench connect`: `ratio` is bare checks over the whole, the share of the time
 //! that nobody can save; 0.80 is to be reached with the block on disk.
 
+#![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "a ratio belongs beside the times")]
+
 use std::collections::HashMap;
 use std::hint::black_box;
 
