@@ -186,7 +186,8 @@ impl<P: Kind> Chain<P> {
         let mut above = Vec::with_capacity(blocks.len() - shared);
         for block in fresh() {
             let branch = self.index.branch(fork, &above);
-            check_header(P::LEDGER, &block.header, &branch, now, self.rules).map_err(|why| invalid(block, why))?;
+            check_header(P::LEDGER, &block.header, &branch, now, self.rules)
+                .map_err(|why| invalid(block, why))?;
             above.push(Entry::on(branch.work(), &block.header));
         }
         for block in fresh() {
@@ -205,7 +206,8 @@ impl<P: Kind> Chain<P> {
         now: WallMillis,
     ) -> Result<Work, ChainError> {
         let branch = self.index.branch(fork, above);
-        check_header(P::LEDGER, &block.header, &branch, now, self.rules).map_err(|why| invalid(block, why))?;
+        check_header(P::LEDGER, &block.header, &branch, now, self.rules)
+            .map_err(|why| invalid(block, why))?;
         P::check_shape(block, self.rules).map_err(|why| invalid(block, why))?;
         Ok(branch.work())
     }

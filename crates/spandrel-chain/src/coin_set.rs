@@ -130,7 +130,12 @@ impl CoinSet {
         Ok(())
     }
 
-    fn replace(&mut self, txid: Txid, from: Option<&Unspent>, to: Option<&Unspent>) -> Result<(), ChainError> {
+    fn replace(
+        &mut self,
+        txid: Txid,
+        from: Option<&Unspent>,
+        to: Option<&Unspent>,
+    ) -> Result<(), ChainError> {
         let old = match to {
             Some(unspent) => self.unspent.insert(txid, unspent.clone()),
             None => self.unspent.remove(&txid),

@@ -34,8 +34,11 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn new(genesis: &Header, key: [u64; 2]) -> Self {
-        let mut index =
-            Self { first: genesis.height, entries: Vec::new(), places: HashMap::with_hasher(IdHash::new(key)) };
+        let mut index = Self {
+            first: genesis.height,
+            entries: Vec::new(),
+            places: HashMap::with_hasher(IdHash::new(key)),
+        };
         index.push(Entry::on(Work::ZERO, genesis));
         index
     }

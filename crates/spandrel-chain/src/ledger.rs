@@ -43,7 +43,8 @@ impl CoinLedger {
     /// A ledger on a chain that was restored.
     #[must_use]
     pub fn on(chain: Chain<Coins>, secrets: Secrets, limits: &Limits) -> Self {
-        let known = SignatureCache::new(secrets.signatures, limits.pool_rows_max.saturating_mul(KNOWN_PER_ROW));
+        let known =
+            SignatureCache::new(secrets.signatures, limits.pool_rows_max.saturating_mul(KNOWN_PER_ROW));
         Self { chain, pool: Pool::new(secrets.tables, limits), known }
     }
 

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use spandrel_chain_protocol::{Coins, Height, OutPoint, ReceiptId, Transaction, Txid};
-use spandrel_consensus::{
-    CoinView, IdHash, RowError, Rules, SignatureCheck, Unsigned, Verifier, check_row,
-};
+use spandrel_consensus::{CoinView, IdHash, RowError, Rules, SignatureCheck, Unsigned, Verifier, check_row};
 
 use crate::{Limits, Update};
 
@@ -185,7 +183,10 @@ impl Pool {
 
     /// All rows, the oldest first, with the length of their text.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<Transaction>, usize)> {
-        self.order.values().filter_map(|txid| self.rows.get(txid)).map(|waiting| (&waiting.row, waiting.bytes))
+        self.order
+            .values()
+            .filter_map(|txid| self.rows.get(txid))
+            .map(|waiting| (&waiting.row, waiting.bytes))
     }
 
     /// Everything but the signature.
@@ -242,7 +243,9 @@ impl Pool {
                 }
             }
             let id = row.receipt.as_ref().filter(|_| !row.is_coinbase()).map(|receipt| receipt.id());
-            if let Some(own) = id.and_then(|id| self.receipts.get(&id).copied()).and_then(|txid| self.remove(&txid)) {
+            if let Some(own) =
+                id.and_then(|id| self.receipts.get(&id).copied()).and_then(|txid| self.remove(&txid))
+            {
                 changes.push(PoolChange::Left(own, Left::Dropped(RowError::ReceiptUsed.into())));
             }
         }
@@ -256,7 +259,8 @@ impl Pool {
         rules: Rules,
         changes: &mut Vec<PoolChange>,
     ) {
-        let mut confirmed: HashMap<Txid, (&Transaction, Height), IdHash> = HashMap::with_hasher(IdHash::fixed());
+        let mut confirmed: HashMap<Txid, (&Transaction, Height), IdHash> =
+            HashMap::with_hasher(IdHash::fixed());
         for step in &update.connected {
             let height = step.block.header.height;
             confirmed.extend(step.block.data.rows().iter().map(|row| (row.txid, (row, height))));

@@ -61,7 +61,8 @@ impl<P: Payload> Side<P> {
             parent.children += 1;
         }
         // Children may be here already: those of a block that left the best chain.
-        let children = self.nodes.values().filter(|node| node.block.header.previous_hash == entry.hash).count();
+        let children =
+            self.nodes.values().filter(|node| node.block.header.previous_hash == entry.hash).count();
         self.bytes += bytes;
         self.seen += 1;
         self.nodes.insert(entry.hash, Node { block, entry, bytes, seen: self.seen, children });

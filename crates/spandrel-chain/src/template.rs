@@ -13,7 +13,11 @@ use crate::{Chain, Kind, Pool};
 /// # Errors
 ///
 /// [`BlockError::NoData`], [`BlockError::AmbiguousLeaf`] and [`BlockError::TooLarge`]: the items cannot stand in a block.
-pub fn draft_notes(chain: &Chain<Notes>, items: Vec<String>, now: WallMillis) -> Result<NoteBlock, BlockError> {
+pub fn draft_notes(
+    chain: &Chain<Notes>,
+    items: Vec<String>,
+    now: WallMillis,
+) -> Result<NoteBlock, BlockError> {
     let version = Version::new(VERSION).expect("five bytes are below eighty");
     let block = draft(chain, Notes(items), version, now).ok_or(BlockError::NoData)?;
     check_note_body(&block)?;
@@ -38,7 +42,8 @@ pub fn draft_coins(
     }
     let taken = coinbase.txid;
     // The longest header there can be: a committed version, and a nonce of sixteen digits.
-    let longest = Version::new(&format!("{VERSION}+{}", "0".repeat(64))).expect("seventy bytes are below eighty");
+    let longest =
+        Version::new(&format!("{VERSION}+{}", "0".repeat(64))).expect("seventy bytes are below eighty");
     let empty = draft(chain, Coins::Rows(vec![coinbase.clone()]), longest, now).ok_or(BlockError::NoData)?;
     let mut room = BLOCK_BYTES_MAX.saturating_sub(empty.json_len());
     let mut rows = vec![coinbase];

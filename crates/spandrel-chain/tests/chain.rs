@@ -81,7 +81,10 @@ fn the_chains_of_the_tables_are_adopted_whole_or_block_by_block() {
     let blocks = coin_chain();
     let mut whole = coins(&Limits::default());
     let update = adopted(offer_chain(&mut whole, &blocks));
-    assert_eq!((update.fork.get(), update.connected.len(), update.disconnected.len()), (1, blocks.len() - 1, 0));
+    assert_eq!(
+        (update.fork.get(), update.connected.len(), update.disconnected.len()),
+        (1, blocks.len() - 1, 0)
+    );
     let mut single = coins(&Limits::default());
     for block in &blocks[1..] {
         let update = adopted(offer(&mut single, block));
@@ -154,7 +157,15 @@ fn a_block_without_its_parent_asks_for_the_chain() {
 #[test]
 fn a_better_chain_with_one_bad_row_changes_nothing() {
     let (mut own, mut other) = (ledger(), ledger());
-    grow(&mut own, 4, 2);
+    grow(&mut own, 2, 2);
+    // Blocks that build on each other have to be put back in their order.
+    let two = Person::new(2);
+    let first = two.pay(Person::new(4).account(), 30, &own.state.coins_of(two.account())[..1]);
+    let second =
+        Person::new(4).pay(two.account(), 30, &[(common::point(first.txid, 0), first.outputs[0].amount)]);
+    for row in [first, second] {
+        own.push(own.draft(two.account(), vec![row])).unwrap();
+    }
     let mut chain = coins(&Limits::default());
     adopted(offer_chain(&mut chain, &own.branch.blocks));
     let before = picture(&chain);
@@ -168,7 +179,10 @@ fn a_better_chain_with_one_bad_row_changes_nothing() {
         other.branch.blocks.push(next);
     }
     let error = offer_chain(&mut chain, &other.branch.blocks).unwrap_err();
-    assert!(matches!(error, ChainError::Invalid { height, why: BlockError::Row { at: 1, .. } } if height.get() == 6), "{error:?}");
+    assert!(
+        matches!(error, ChainError::Invalid { height, why: BlockError::Row { at: 1, .. } } if height.get() == 6),
+        "{error:?}"
+    );
     assert_eq!(picture(&chain), before);
     // One by one: the good part waits beside, the bad one is refused when it would be connected, and nothing is left of it.
     for block in &other.branch.blocks[2..5] {
@@ -189,13 +203,22 @@ fn chains_of_others_are_refused() {
     let mut blocks = coin_chain();
     blocks[0].data = Coins::Text("another beginning".into());
     let height = blocks[0].header.height;
-    assert_eq!(offer_chain(&mut chain, &blocks).unwrap_err(), ChainError::Invalid { height, why: BlockError::Genesis });
+    assert_eq!(
+        offer_chain(&mut chain, &blocks).unwrap_err(),
+        ChainError::Invalid { height, why: BlockError::Genesis }
+    );
     let mut blocks = coin_chain();
     blocks.remove(4);
-    assert!(matches!(offer_chain(&mut chain, &blocks), Err(ChainError::Invalid { why: BlockError::Height { .. }, .. })));
+    assert!(matches!(
+        offer_chain(&mut chain, &blocks),
+        Err(ChainError::Invalid { why: BlockError::Height { .. }, .. })
+    ));
     let mut blocks = coin_chain();
     blocks.reverse();
-    assert!(matches!(offer_chain(&mut chain, &blocks), Err(ChainError::Invalid { why: BlockError::Genesis, .. })));
+    assert!(matches!(
+        offer_chain(&mut chain, &blocks),
+        Err(ChainError::Invalid { why: BlockError::Genesis, .. })
+    ));
     let mut notes = notes();
     let mut blocks = note_chain();
     blocks[20].data.0.push("more".into());
@@ -218,7 +241,13 @@ fn another_body_of_a_hash_does_not_poison_it() {
     let limits = spandrel_chain_protocol::Limits::default();
     let receiver = format!("\"received\":\"{}\"", Person::new(2).account());
     for (name, other) in [
-        ("another receiver in the receipt", text.replace(&receiver, &receiver.replace(": \"", "").replacen('0', "1", 1).replacen('a', "b", 1))),
+        (
+            "another receiver in the receipt",
+            text.replace(
+                &receiver,
+                &receiver.replace(": \"", "").replacen('0', "1", 1).replacen('a', "b", 1),
+            ),
+        ),
         ("no receipt", text.split(",\"receipt\":").next().unwrap().to_owned() + "}]}"),
         ("too long", text.replacen('{', &format!("{{\"pad\":\"{}\",", "x".repeat(1_000_000)), 1)),
     ] {
@@ -298,7 +327,10 @@ fn blocks_beside_the_chain_are_bounded() {
     grow(&mut two, 4, 3);
     assert!(matches!(offer(&mut chain, &two.branch.blocks[4]), Ok(Offered::Side)));
     assert!(matches!(offer(&mut chain, &two.branch.blocks[5]), Ok(Offered::Side)));
-    assert!(!chain.contains(&two.branch.blocks[5].header.hash), "a branch longer than the bound loses its end");
+    assert!(
+        !chain.contains(&two.branch.blocks[5].header.hash),
+        "a branch longer than the bound loses its end"
+    );
     assert_eq!(chain.side_len().0, 3);
     assert!(matches!(offer(&mut chain, &two.branch.blocks[6]), Err(ChainError::UnknownParent { .. })));
     let bytes = two.branch.blocks[2].json_len();

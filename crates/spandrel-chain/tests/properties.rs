@@ -116,8 +116,13 @@ fn same_state(set: &CoinSet, reference: &common::State) -> bool {
     unspent == reference.unspent && reference.receipts == receipts
 }
 
+/// Each case signs and mines a lot: few by default, `PROPTEST_CASES` for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     /// Connecting blocks and undoing them restores the state bit for bit, at every height.
     #[test]
@@ -314,6 +319,8 @@ fn fits(model: &[Transaction], row: &Transaction, state: &impl CoinView) -> bool
     let id = |row: &Transaction| row.receipt.as_ref().map(|receipt| receipt.id());
     check_row(row, state, Rules::default()).is_ok()
         && !model.iter().any(|other| {
-            other.txid == row.txid || id(other) == id(row) || spends(other).iter().any(|point| spends(row).contains(point))
+            other.txid == row.txid
+                || id(other) == id(row)
+                || spends(other).iter().any(|point| spends(row).contains(point))
         })
 }
