@@ -1,6 +1,6 @@
 //! The best chain: adoption, reorganisation, refusals that change nothing, bounds.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 #[path = "../../spandrel-consensus/tests/common/mod.rs"]
 mod common;

@@ -1,6 +1,6 @@
 //! The pool and the blocks made of it.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 #[path = "../../spandrel-consensus/tests/common/mod.rs"]
 mod common;

@@ -1,7 +1,7 @@
 //! Laws of the machine, over random chains: undoing restores, order does not matter, a mutation changes nothing, the pool
 //! agrees with a naive one.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 #[path = "../../spandrel-consensus/tests/common/mod.rs"]
 mod common;
