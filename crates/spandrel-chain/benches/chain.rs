@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p spandrel-chain --bench chain`
 
-#![expect(clippy::indexing_slicing, reason = "a bench may stop with a panic")]
+#![allow(clippy::indexing_slicing, reason = "a bench may stop with a panic")]
 
 use std::hint::black_box;
 use std::sync::Arc;

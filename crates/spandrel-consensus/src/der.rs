@@ -1,5 +1,7 @@
 //! Strict DER of a signature, the same for every library behind it.
 
+use spandrel_chain_protocol::SignatureText;
+
 /// Reads `30 len 02 len r 02 len s` with nothing before, between or after, both numbers positive and as short as they
 /// can be. Returns r and s, 32 bytes each. Whether they are in range is for the curve to say.
 #[must_use]
@@ -30,9 +32,42 @@ fn integer<'a>(body: &'a [u8], into: &mut [u8]) -> Option<&'a [u8]> {
     Some(rest)
 }
 
+/// Writes r and s, 32 bytes each, the one way [`strict_der`] reads them.
+#[must_use]
+pub fn write_der(compact: &[u8; 64]) -> SignatureText {
+    let (r, s) = compact.split_at(32);
+    let mut der = vec![0x30, 0];
+    for number in [r, s] {
+        let zeros = number.iter().take_while(|byte| **byte == 0).count().min(31);
+        let digits = number.get(zeros..).unwrap_or_default();
+        let sign = usize::from(digits.first().is_some_and(|byte| *byte >= 0x80));
+        der.push(0x02);
+        der.push(u8::try_from(digits.len() + sign).unwrap_or_default());
+        der.extend(std::iter::repeat_n(0, sign));
+        der.extend_from_slice(digits);
+    }
+    let len = u8::try_from(der.len() - 2).unwrap_or_default();
+    if let Some(slot) = der.get_mut(1) {
+        *slot = len;
+    }
+    SignatureText::from_der(&der).expect("two numbers of 32 bytes take at most 72")
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// What is written is read back.
+        #[test]
+        fn prop_roundtrip_der(mut compact in any::<[u8; 64]>(), zeros in 0_usize..40, at in 0_usize..2) {
+            compact[at * 32..at * 32 + zeros.min(32)].fill(0);
+            let written = write_der(&compact);
+            prop_assert_eq!(written.der().and_then(strict_der), Some(compact));
+        }
+    }
 
     fn bytes(hex: &str) -> Vec<u8> {
         let hex: String = hex.split(' ').collect();

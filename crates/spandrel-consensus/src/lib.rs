@@ -60,7 +60,7 @@ pub use block::{
 };
 pub use cache::{KnownSignatures, Remembering, SignatureCache};
 pub use coins::{Change, Coin, CoinView, Delta, Unspent};
-pub use der::strict_der;
+pub use der::{strict_der, write_der};
 pub use error::{BlockError, RowError, Verdict};
 pub use header::{
     Ancestors, FUTURE_MS_MAX, MEDIAN_BLOCKS, check_header, median_time, next_difficulty, next_timestamp,
