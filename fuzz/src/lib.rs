@@ -7,8 +7,7 @@
 //! Never measures coverage: that is the work of a real fuzzer, see `README.md`.
 //!
 //! ```
-//! let (name, run) = spandrel_fuzz::TARGETS[0];
-//! assert_eq!(name, "authorization");
+//! let run = spandrel_fuzz::target("authorization").expect("a target");
 //! run(b"Bearer \xff");
 //! ```
 //!
@@ -27,12 +26,20 @@ pub use run::{Failure, SLOW, Seed, mutations, seeds, seeds_dir};
 macro_rules! for_each_target {
     ($hand_to:ident) => {
         $hand_to! {
+            admission => spandrel_bridge_protocol::fuzz::fuzz_admission,
             authorization => spandrel_crypto::fuzz::fuzz_authorization,
             base64url => spandrel_crypto::fuzz::fuzz_base64url,
+            bridge_admission => spandrel_bridge_protocol::fuzz::fuzz_admission,
+            bridge_decrypt => spandrel_bridge_protocol::fuzz::fuzz_decrypt,
+            bridge_machine => spandrel_bridge::fuzz::fuzz_bridge_machine,
+            bridge_origin => spandrel_bridge_protocol::fuzz::fuzz_origin,
             canonical => spandrel_download_protocol::fuzz::fuzz_canonical,
             conversation => spandrel_download::fuzz::fuzz_conversation,
             csv_records => spandrel_source_parquet::fuzz::fuzz_records,
+            decrypt => spandrel_bridge_protocol::fuzz::fuzz_decrypt,
             endpoint => spandrel_wire::fuzz::fuzz_endpoint,
+            engineio_frame => spandrel_socketio::fuzz::fuzz_engineio_frame,
+            engineio_payload => spandrel_socketio::fuzz::fuzz_engineio_payload,
             filter_text => spandrel_download_protocol::fuzz::fuzz_filter_text,
             http_conditional => spandrel_http::fuzz::fuzz_conditional,
             http_guard => spandrel_http::fuzz::fuzz_guard,
@@ -43,13 +50,19 @@ macro_rules! for_each_target {
             json_stream => spandrel_wire::fuzz::fuzz_json_stream,
             message => spandrel_download_protocol::fuzz::fuzz_message,
             node_lines => spandrel_transport_ipc::fuzz::fuzz_node_lines,
+            origin => spandrel_bridge_protocol::fuzz::fuzz_origin,
             pair => spandrel_download_protocol::fuzz::fuzz_pair,
+            parent_line => spandrel_bridge_protocol::fuzz::fuzz_parent_line,
             pem => spandrel_transport::fuzz::fuzz_pem,
             replay => spandrel_session::fuzz::fuzz_replay,
             request => spandrel_download_protocol::fuzz::fuzz_request,
             sealed_forms => spandrel_session::fuzz::fuzz_sealed_forms,
             server_messages => spandrel_download_client::fuzz::fuzz_server_messages,
             signed_tail => spandrel_session::fuzz::fuzz_signed_tail,
+            socketio_client => spandrel_socketio::client::fuzz::fuzz_socketio_client,
+            socketio_json => spandrel_socketio::fuzz::fuzz_socketio_json,
+            socketio_packet => spandrel_socketio::fuzz::fuzz_socketio_packet,
+            socketio_session => spandrel_socketio::server::fuzz::fuzz_socketio_session,
             tcp_frame => spandrel_wire::fuzz::fuzz_tcp_frame,
             time => spandrel_download_protocol::fuzz::fuzz_time,
             ws_frame => spandrel_transport_ws::fuzz::fuzz_ws_frame,

@@ -39,7 +39,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "spandrel-download-service",
         ],
     ),
-    (4, &["download-server"]),
+    (4, &["download-server", "hardware-bridge"]),
 ];
 
 /// Members that stand beside the house: nothing depends on them.

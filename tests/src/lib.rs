@@ -4,6 +4,10 @@
 mod arrows;
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod bridge;
+
+#[cfg(test)]
 #[path = "../browser/mod.rs"]
 mod browser;
 

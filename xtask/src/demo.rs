@@ -1,4 +1,4 @@
-//! `cargo demo`: the download server with its bundled data, built in release.
+//! `cargo demo`: a program with all it needs to be seen at work, built in release.
 
 use crate::process::{cargo, command, complain, loud, print, target};
 use crate::{HELP, is_help, usage};
@@ -11,58 +11,61 @@ pub(crate) fn run(args: &[String]) -> u8 {
             0
         }
         Plan::NotBuilt(name) => {
-            complain(&format!(
-                "the {name} demo is not built yet; `cargo demo` shows the download server, which is"
-            ));
+            complain(&format!("the {name} demo is not built yet; `cargo demo` and `cargo demo bridge` are"));
             2
         }
         Plan::Unknown(name) => usage(&format!("there is no demo `{name}`")),
-        Plan::Download(rest) => download(rest).unwrap_or_else(|what| {
+        Plan::Show(package, rest) => show(package, rest).unwrap_or_else(|what| {
             complain(&what);
             1
         }),
     }
 }
 
+const DOWNLOAD: &str = "download-server";
+const BRIDGE: &str = "hardware-bridge";
+
 #[derive(Debug, PartialEq, Eq)]
 enum Plan<'a> {
     Help,
     NotBuilt(&'a str),
     Unknown(&'a str),
-    Download(&'a [String]),
+    /// A package and the arguments of its demonstration.
+    Show(&'static str, &'a [String]),
 }
 
 fn plan(args: &[String]) -> Plan<'_> {
-    let Some((first, rest)) = args.split_first() else { return Plan::Download(args) };
+    let Some((first, rest)) = args.split_first() else { return Plan::Show(DOWNLOAD, args) };
     match first.as_str() {
         flag if is_help(flag) => Plan::Help,
-        "bridge" | "chain" => Plan::NotBuilt(first),
-        "download" => Plan::Download(rest),
+        "chain" => Plan::NotBuilt(first),
+        "download" => Plan::Show(DOWNLOAD, rest),
+        "bridge" => Plan::Show(BRIDGE, rest),
         // The alias ends in `--`, so a second one reaches us when somebody writes it out of habit.
         "--" => plan(rest),
-        flag if flag.starts_with('-') => Plan::Download(args),
+        flag if flag.starts_with('-') => Plan::Show(DOWNLOAD, args),
         name => Plan::Unknown(name),
     }
 }
 
-fn download(args: &[String]) -> Result<u8, String> {
-    loud(cargo().args(["build", "--release", "--locked", "--package", "download-server"]))?;
-    let file = format!("download-server{}", std::env::consts::EXE_SUFFIX);
-    let mut server = command(target().join("release").join(file));
-    server.arg("demo").args(args);
-    become_it(server)
+fn show(package: &str, args: &[String]) -> Result<u8, String> {
+    loud(cargo().args(["build", "--release", "--locked", "--package", package]))?;
+    let file = format!("{package}{}", std::env::consts::EXE_SUFFIX);
+    let mut program = command(target().join("release").join(file));
+    program.arg("demo").args(args);
+    become_it(program)
 }
 
-/// The server takes the place of this process, so that Ctrl-C reaches it alone and its exit code is ours.
+/// The program takes the place of this process, so that Ctrl-C reaches it alone and its exit code is ours.
 #[cfg(unix)]
-fn become_it(mut server: std::process::Command) -> Result<u8, String> {
-    let error = std::os::unix::process::CommandExt::exec(&mut server);
-    Err(format!("`{}` does not start: {error}", server.get_program().to_string_lossy()))
+fn become_it(mut program: std::process::Command) -> Result<u8, String> {
+    let error = std::os::unix::process::CommandExt::exec(&mut program);
+    Err(format!("`{}` does not start: {error}", program.get_program().to_string_lossy()))
 }
 
 #[cfg(not(unix))]
-fn become_it(mut server: std::process::Command) -> Result<u8, String> {
-    let status = server.status().map_err(|error| format!("the server does not start: {error}"))?;
+fn become_it(mut program: std::process::Command) -> Result<u8, String> {
+    let status = program.status().map_err(|error| format!("the program does not start: {error}"))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
@@ -73,14 +76,15 @@ mod tests {
     #[test]
     fn arguments_name_the_demo() {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(plan(&[]), Plan::Download(&[]));
-        assert_eq!(plan(&owned(&["bridge"])), Plan::NotBuilt("bridge"));
+        assert_eq!(plan(&[]), Plan::Show(DOWNLOAD, &[]));
+        assert_eq!(plan(&owned(&["chain"])), Plan::NotBuilt("chain"));
         assert_eq!(plan(&owned(&["chain", "--x"])), Plan::NotBuilt("chain"));
         assert_eq!(plan(&owned(&["donwload"])), Plan::Unknown("donwload"));
         assert_eq!(plan(&owned(&["--help"])), Plan::Help);
         let rest = owned(&["--listen", "127.0.0.1:0"]);
-        assert_eq!(plan(&rest), Plan::Download(&rest));
-        assert_eq!(plan(&owned(&["download", "--listen", "127.0.0.1:0"])), Plan::Download(&rest));
-        assert_eq!(plan(&owned(&["--", "--listen", "127.0.0.1:0"])), Plan::Download(&rest));
+        assert_eq!(plan(&rest), Plan::Show(DOWNLOAD, &rest));
+        assert_eq!(plan(&owned(&["download", "--listen", "127.0.0.1:0"])), Plan::Show(DOWNLOAD, &rest));
+        assert_eq!(plan(&owned(&["bridge", "--listen", "127.0.0.1:0"])), Plan::Show(BRIDGE, &rest));
+        assert_eq!(plan(&owned(&["--", "--listen", "127.0.0.1:0"])), Plan::Show(DOWNLOAD, &rest));
     }
 }

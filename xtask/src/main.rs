@@ -18,6 +18,7 @@ Developer commands of the Spandrel workspace.
   cargo verify --fast     the inner loop: no installs, no cargo-deny, no browser
   cargo verify --long     the nightly tier as well (tests see SPANDREL_LONG=1)
   cargo demo [ARGS]       build the download server in release and run `download-server demo ARGS`
+  cargo demo bridge       the same with the hardware bridge: a simulated board and a page for it
 
 Environment read:
   CI=true                 a tool that cannot be installed fails verify instead of skipping its tests
@@ -26,9 +27,11 @@ Environment read:
 Environment given to the tests, each only when the thing is there:
   SPANDREL_CHROMIUM       a Chromium executable
   SPANDREL_NODE_MODULES   tests/browser/node_modules, with playwright-core
+  SPANDREL_BRIDGE_MODULES  tests/bridge/node_modules, with socket.io-client
   SPANDREL_PYTHON         a Python with duckdb and pyarrow
   SPANDREL_FLIGHTS_3M     flights-3m.parquet of vega-datasets, 3,000,000 rows
   SPANDREL_DOWNLOAD_SERVER  the server that was just built
+  SPANDREL_HARDWARE_BRIDGE  the bridge that was just built
   SPANDREL_LONG           1 under --long
   SPANDREL_FAST           1 under --fast
   SPANDREL_SKIPS          a file; a test that skips itself appends one line to it

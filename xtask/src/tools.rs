@@ -1,7 +1,7 @@
 //! What the tests need and the workspace does not hold: a browser, node packages, a Python with readers, real data.
 //!
 //! Every tool is looked for first and installed second, under the target folder where that is possible. Versions are
-//! pinned here or in the lock file beside the browser tests; a download is used only when its digest is the pinned one.
+//! pinned here or in the lock file beside the tests; a download is used only when its digest is the pinned one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,10 +35,16 @@ pub(crate) struct Tool {
 pub(crate) const TOOLS: &[Tool] = &[
     Tool { name: "chromium", variable: "SPANDREL_CHROMIUM", find: chromium, install: install_chromium },
     Tool {
-        name: "node packages",
+        name: "playwright",
         variable: "SPANDREL_NODE_MODULES",
-        find: node_modules,
-        install: install_node_modules,
+        find: || node_modules("browser"),
+        install: || install_node_modules("browser"),
+    },
+    Tool {
+        name: "socket.io",
+        variable: "SPANDREL_BRIDGE_MODULES",
+        find: || node_modules("bridge"),
+        install: || install_node_modules("bridge"),
     },
     Tool { name: "python readers", variable: "SPANDREL_PYTHON", find: python, install: install_python },
     Tool { name: "flights-3m", variable: "SPANDREL_FLIGHTS_3M", find: flights, install: install_flights },
@@ -102,23 +108,22 @@ fn apt(packages: &[&str]) -> Result<(), String> {
         .map_err(|why| format!("install {wanted} by hand: {why}"))
 }
 
-fn browser_dir() -> PathBuf {
-    root().join("tests").join("browser")
-}
-
-fn node_modules() -> Option<PathBuf> {
+/// The packages that the lock file of a folder of `tests/` names, when they are newer than it.
+fn node_modules(folder: &str) -> Option<PathBuf> {
     on_path(&["node"])?;
-    let modules = browser_dir().join("node_modules");
+    let dir = root().join("tests").join(folder);
+    let modules = dir.join("node_modules");
     let written = |file: PathBuf| fs::metadata(file).and_then(|meta| meta.modified()).ok();
     let done = written(modules.join(".package-lock.json"))?;
-    (done >= written(browser_dir().join("package-lock.json"))?).then_some(modules)
+    (done >= written(dir.join("package-lock.json"))?).then_some(modules)
 }
 
-fn install_node_modules() -> Result<(), String> {
+fn install_node_modules(folder: &str) -> Result<(), String> {
     let npm = on_path(&["npm"]).ok_or("install node 20 or later with npm")?;
     let mut ci = command(npm);
-    ci.current_dir(browser_dir()).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    quiet(&mut ci).map(|_| ()).map_err(|why| format!("`npm ci` in tests/browser failed: {why}"))
+    ci.current_dir(root().join("tests").join(folder));
+    ci.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    quiet(&mut ci).map(|_| ()).map_err(|why| format!("`npm ci` in tests/{folder} failed: {why}"))
 }
 
 fn venv() -> PathBuf {

@@ -81,8 +81,8 @@ fn all(options: Options, is_ci: bool) -> Result<(), Stop> {
         dependencies(is_ci)?;
     }
     let mut environment = environment;
-    step("server", || {
-        environment.push(("SPANDREL_DOWNLOAD_SERVER", server()?));
+    step("programs", || {
+        environment.extend(programs()?);
         Ok(())
     })?;
     tests(&environment)
@@ -159,10 +159,12 @@ fn dependencies(is_ci: bool) -> Result<(), Stop> {
     }
 }
 
-/// Builds the server that the tests of `tests/` start, so that none of them waits for a compiler.
-fn server() -> Result<OsString, String> {
-    loud(cargo().args(["build", "--quiet", "--locked", "--package", "download-server"]))?;
-    Ok(target().join("debug").join(format!("download-server{}", std::env::consts::EXE_SUFFIX)).into())
+/// Builds the programs that the tests of `tests/` start, so that none of them waits for a compiler.
+fn programs() -> Result<[(&'static str, OsString); 2], String> {
+    let [server, bridge] = ["download-server", "hardware-bridge"];
+    loud(cargo().args(["build", "--quiet", "--locked", "--package", server, "--package", bridge]))?;
+    let built = |name| target().join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)).into();
+    Ok([("SPANDREL_DOWNLOAD_SERVER", built(server)), ("SPANDREL_HARDWARE_BRIDGE", built(bridge))])
 }
 
 /// Runs every test and prints the sum as the last line.

@@ -5,10 +5,9 @@
 //! a loopback address from passing as the server's own.
 
 mod face;
-mod origin;
 
 pub use face::{GuardFace, guard_requests};
-pub use origin::{Authority, Host, Origin};
+pub use spandrel_wire::{Authority, Host, Origin};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 

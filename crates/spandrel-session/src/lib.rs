@@ -1,5 +1,5 @@
 //! A message session as pure machines: what secures a connection's messages (sign, deflate, seal), and its policies
-//! (progress batching, heartbeat, reconnect backoff, rate limit, refusal count).
+//! (progress batching, heartbeat, reconnect backoff, rate limit, refusal count, gathering of fast streams).
 //!
 //! None of them opens a socket, reads a clock or draws a random number: the driver passes [`Millis`], [`WallMillis`]
 //! and random numbers in, and does what comes out. They know no message either: a message is a text.
@@ -71,12 +71,13 @@
 //! full replay cache is no failure of the sender and counts as none.
 //!
 //! Each machine has its bounds in a struct with defaults: [`LayersConfig`], [`Freshness`], [`ReplayLimits`],
-//! [`BatchLimits`], [`HeartbeatTimes`], [`BackoffPolicy`], [`Rate`], [`RefusalLimit`].
+//! [`BatchLimits`], [`HeartbeatTimes`], [`BackoffPolicy`], [`Rate`], [`RefusalLimit`], [`GatherPolicy`].
 
 mod backoff;
 mod batcher;
 #[doc(hidden)]
 pub mod fuzz;
+mod gather;
 mod heartbeat;
 mod rate;
 mod refusals;
@@ -84,6 +85,7 @@ mod secure;
 
 pub use backoff::{Backoff, BackoffPolicy, Retry};
 pub use batcher::{BatchLimits, Batched, Batcher};
+pub use gather::{Gather, GatherPolicy};
 pub use heartbeat::{Beat, Heartbeat, HeartbeatTimes};
 pub use rate::{Rate, RateLimit};
 pub use refusals::{RefusalCounter, RefusalLimit};

@@ -52,7 +52,7 @@ pub struct NodeCodec {
 }
 
 impl NodeCodec {
-    /// Makes a codec with the frame limit of `limits`.
+    /// Makes a codec with the frame limit of `limits`, and what they say of long lines.
     #[must_use]
     pub const fn new(limits: &Limits) -> Self {
         Self { lines: LinesCodec::new(limits) }
@@ -89,6 +89,10 @@ impl Codec for NodeCodec {
     fn activity(&self) -> u64 {
         self.lines.activity()
     }
+
+    fn dropped(&self) -> u64 {
+        self.lines.dropped()
+    }
 }
 
 /// Is it one of Node's own? Nearly all lines are told apart without parsing them.
@@ -105,6 +109,8 @@ fn is_of_the_runtime(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use spandrel_transport::LongLines;
+
     use super::*;
 
     #[test]
@@ -140,6 +146,16 @@ mod tests {
         }
         let want: Vec<_> = lines.iter().filter(|(_, passes)| *passes).map(|(line, _)| *line).collect();
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn a_long_line_is_passed_over_where_that_is_wanted() {
+        let limits = Limits::default().with_frame_bytes_max(12).with_long_lines(LongLines::Skip);
+        let text = "{\"key\":\"a\"}\n{\"key\":\"long\"}\n{\"cmd\":\"NODE_LONG\"}\n{\"key\":\"b\"}\n";
+        let mut codec = NodeCodec::new(&limits);
+        let (got, end) = spandrel_wire::fuzz::run(&mut codec, text.as_bytes().chunks(5));
+        assert_eq!((got, end), (vec![Frame::text("{\"key\":\"a\"}"), Frame::text("{\"key\":\"b\"}")], None));
+        assert_eq!(codec.dropped(), 2);
     }
 
     proptest::proptest! {

@@ -7,7 +7,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use spandrel_transport::{Limits, Link};
+use spandrel_transport::{ByteStream, Driver, Limits, Link, Peer};
+use spandrel_wire::LinesCodec;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     runtime::Handle,
@@ -32,6 +33,13 @@ pub struct Parent {
 }
 
 impl Parent {
+    /// JSON lines over any stream: for a parent in the same process, which holds the other end.
+    pub fn over(stream: impl ByteStream + 'static, limits: &Limits) -> Self {
+        let (stream, end) = Kept::new(stream, Goodbye::Shut);
+        let link = Driver::new(stream, LinesCodec::new(limits), Peer::new("lines"), limits);
+        Self { link: Box::new(link), end }
+    }
+
     /// Standard input and output, as by [`stdio`](crate::stdio()).
     ///
     /// # Errors
@@ -208,6 +216,27 @@ mod tests {
             assert!(!is_over(&mut end), "{goodbye:?}: the parent is there");
             drop(far);
             end.await;
+        }
+    }
+
+    /// A parent that is gone shows in the next read, and in the next write, whatever it left unread.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_parent_that_left_is_told_at_once_by_reading_and_by_writing() {
+        use spandrel_transport::{Connection, Frame};
+        for (name, unread) in [("all was read", false), ("something was left unread", true)] {
+            let (near, far) = tokio::net::UnixStream::pair().unwrap();
+            let parent = Parent::over(near, &Limits::default());
+            let mut link = Connection::new(parent.link);
+            if unread {
+                link.send(Frame::text("{}")).await.unwrap();
+            }
+            drop(far);
+            let told = tokio::time::timeout(std::time::Duration::from_secs(5), link.recv()).await;
+            let told = told.unwrap_or_else(|_| panic!("{name}: not told"));
+            assert!(matches!(told, Ok(None) | Err(spandrel_transport::LinkError::Gone)), "{name}: {told:?}");
+            assert!(link.send(Frame::text("{}")).await.is_err(), "{name}");
+            parent.end.await;
         }
     }
 

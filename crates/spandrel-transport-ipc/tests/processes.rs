@@ -69,6 +69,13 @@ mod unix {
             }
         };
         assert!(matches!(again, Some(IpcError::Taken { .. })), "taken twice: {again:?}");
+        #[cfg(target_os = "linux")]
+        if how == "node" {
+            let info = fs::read_to_string("/proc/self/fdinfo/3").expect("descriptor 3");
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags").trim();
+            let flags = u32::from_str_radix(flags, 8).expect("octal");
+            assert_eq!(flags & 0o2_004_000, 0o2_004_000, "close-on-exec and non-blocking: {flags:o}");
+        }
         while let Some(frame) = conn.recv().await.expect("receives") {
             match frame.as_text() {
                 Some(r#"["stop"]"#) => break,

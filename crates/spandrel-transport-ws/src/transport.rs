@@ -114,20 +114,32 @@ impl WsTransport {
         Ok(Box::new(Driver::with_leftover(stream, codec, peer, &self.limits, leftover)))
     }
 
+    /// Runs the client's handshake on a stream that is connected, and secured where it is to be, within the deadline. `to`
+    /// (`ws` or `wss`) says what to ask for; nothing is dialled.
+    ///
+    /// # Errors
+    ///
+    /// When the peer is too slow, says no, or is no WebSocket server.
+    pub async fn connect_stream<S: ByteStream + 'static>(
+        &self,
+        stream: S,
+        to: &Endpoint,
+    ) -> Result<Box<dyn Link>, DialError> {
+        let after_ms = self.limits.handshake_ms;
+        let opened = timeout(Duration::from_millis(after_ms), self.open(Box::new(stream), None, to)).await;
+        opened.map_err(|_| DialError::Timeout { after_ms })?
+    }
+
     fn mark(&self, peer: &mut Peer) {
         peer.scheme = self.scheme();
         peer.is_secure = self.security.is_on();
     }
 
-    /// Takes an endpoint of its scheme apart: host, port, path, query.
-    fn place<'e>(&self, endpoint: &'e Endpoint) -> Option<Place<'e>> {
+    /// Takes an endpoint of its scheme apart: host and port.
+    const fn place<'e>(&self, endpoint: &'e Endpoint) -> Option<(&'e str, u16)> {
         match endpoint {
-            Endpoint::Ws { host, port, path, query } if !self.security.is_on() => {
-                Some(Place { host, port: *port, path, query: query.as_deref() })
-            }
-            Endpoint::Wss { host, port, path, query } if self.security.is_on() => {
-                Some(Place { host, port: *port, path, query: query.as_deref() })
-            }
+            Endpoint::Ws { host, port, .. } if !self.security.is_on() => Some((host.as_str(), *port)),
+            Endpoint::Wss { host, port, .. } if self.security.is_on() => Some((host.as_str(), *port)),
             _ => None,
         }
     }
@@ -177,12 +189,27 @@ impl WsTransport {
 
     async fn dial_ws(&self, to: &Endpoint) -> Result<Box<dyn Link>, DialError> {
         let unsupported = || DialError::Unsupported { endpoint: to.to_string() };
-        let Place { host, port, path, query } = self.place(to).ok_or_else(unsupported)?;
-        let (mut stream, address) = self.security.dial(host, port, &self.limits).await?;
-        let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let default_port = if self.security.is_on() { 443 } else { 80 };
-        let authority = if port == default_port { bracketed } else { format!("{bracketed}:{port}") };
+        let (host, port) = self.place(to).ok_or_else(unsupported)?;
+        let (stream, address) = self.security.dial(host, port, &self.limits).await?;
+        self.open(stream, Some(address), to).await
+    }
+
+    /// Asks for an upgrade at `to` on a stream that is connected, and secured where it is to be.
+    async fn open(
+        &self,
+        mut stream: BoxStream,
+        address: Option<SocketAddr>,
+        to: &Endpoint,
+    ) -> Result<Box<dyn Link>, DialError> {
+        let (Endpoint::Ws { host, port, path, query } | Endpoint::Wss { host, port, path, query }) = to
+        else {
+            return Err(DialError::Unsupported { endpoint: to.to_string() });
+        };
+        let is_secure = matches!(to, Endpoint::Wss { .. });
+        let target = query.as_ref().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let default_port = if is_secure { 443 } else { 80 };
+        let authority = if *port == default_port { bracketed } else { format!("{bracketed}:{port}") };
         let dialled =
             handshake::Dialled::new(&authority, &target, &self.subprotocols, &self.headers).map_err(dial)?;
         stream.write_all(&dialled.request).await?;
@@ -193,12 +220,12 @@ impl WsTransport {
             Err(HeadError::Wrong(e)) => return Err(dial(e)),
         };
         let response = handshake::parse_response(&head, &self.limits).map_err(dial)?;
-        let mut peer = Peer::new("ws");
+        let mut peer = Peer::new(if is_secure { "wss" } else { "ws" });
+        peer.is_secure = is_secure;
         peer.subprotocol = dialled.check(&response).map_err(dial)?;
-        self.mark(&mut peer);
-        peer.address = Some(address);
+        peer.address = address;
         path.clone_into(&mut peer.path);
-        peer.query = query.map(str::to_owned);
+        peer.query.clone_from(query);
         peer.offered.clone_from(&self.subprotocols);
         handshake::keep_headers(response.headers(), &mut peer);
         let codec = WsCodec::new(Role::Client, &self.limits);
@@ -222,7 +249,7 @@ impl Transport for WsTransport {
     fn listen<'a>(&'a self, at: &'a Endpoint) -> BoxFuture<'a, Result<Box<dyn Listener>, ListenError>> {
         Box::pin(async move {
             let unsupported = || ListenError::Unsupported { endpoint: at.to_string() };
-            let Place { host, port, .. } = self.place(at).ok_or_else(unsupported)?;
+            let (host, port) = self.place(at).ok_or_else(unsupported)?;
             self.security.check_server()?;
             let admission = self.admission.clone().unwrap_or_else(|| Admission::new(&self.limits));
             let door = Door::bind(host, port, admission).await?;
@@ -236,13 +263,6 @@ impl fmt::Debug for WsTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WsTransport").field("subprotocols", &self.subprotocols).finish_non_exhaustive()
     }
-}
-
-struct Place<'e> {
-    host: &'e str,
-    port: u16,
-    path: &'e str,
-    query: Option<&'e str>,
 }
 
 struct WsListener {

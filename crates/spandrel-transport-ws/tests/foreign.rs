@@ -361,3 +361,23 @@ async fn closing_ends_although_the_peer_talks_on() {
     drop(conn);
     tokio::time::timeout(Duration::from_secs(10), talker).await.expect("the socket is closed").unwrap();
 }
+
+/// Over a stream that somebody else connected, asking for another place than it leads to.
+#[tokio::test]
+async fn a_stream_that_is_connected_already_is_upgraded() {
+    let (here, there) = tokio::io::duplex(4 << 10);
+    let transport = WsTransport::new();
+    let to: Endpoint = "wss://hw.example:2351/socket.io/?a=b".parse().unwrap();
+    let (client, server) =
+        tokio::join!(transport.connect_stream(here, &to), transport.accept_stream(there, None));
+    let (client, mut server) = (client.unwrap(), Connection::new(server.unwrap()));
+    assert_eq!((server.peer().path.as_str(), server.peer().query.as_deref()), ("/socket.io/", Some("a=b")));
+    assert_eq!(server.peer().header("host"), Some("hw.example:2351"));
+    assert!(client.peer().is_secure);
+    let mut client = Connection::new(client);
+    client.send(Frame::text("hello")).await.unwrap();
+    assert_eq!(server.recv().await.unwrap(), Some(Frame::text("hello")));
+    let elsewhere =
+        transport.connect_stream(tokio::io::duplex(16).0, &"tcp://127.0.0.1:1".parse().unwrap()).await;
+    assert!(matches!(elsewhere.err(), Some(DialError::Unsupported { .. })));
+}

@@ -404,7 +404,12 @@ where
     }
 
     fn stats(&self) -> LinkStats {
-        LinkStats { queued_bytes: self.out.len(), activity: self.codec.activity(), ..self.stats }
+        LinkStats {
+            queued_bytes: self.out.len(),
+            activity: self.codec.activity(),
+            frames_dropped: self.codec.dropped(),
+            ..self.stats
+        }
     }
 
     fn close_info(&self) -> Option<&Close> {

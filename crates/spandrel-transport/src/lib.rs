@@ -91,9 +91,9 @@ pub use peer::Peer;
 pub use registry::Registry;
 pub use security::Security;
 pub use serve::serve;
-pub use spandrel_wire::{Batch, Bytes, Close, Codec, Endpoint, Frame, Kind, Limits, WireError};
+pub use spandrel_wire::{Batch, Bytes, Close, Codec, Endpoint, Frame, Kind, Limits, LongLines, WireError};
 pub use stream::{Admission, BoxStream, ByteStream, Door, Held, Slot, Sockets, farewell};
 #[cfg(feature = "tls")]
-pub use tls::{Fingerprint, TlsClient, TlsServer, TlsWarning};
+pub use tls::{Fingerprint, TlsClient, TlsServer, TlsWarning, dial_loopback_unverified};
 pub use tls_error::TlsError;
 pub use transport::{Incoming, Listener, Transport};

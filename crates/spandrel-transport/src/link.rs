@@ -13,7 +13,8 @@ use crate::{LinkError, Peer};
 /// 1. A frame sent is a frame received: never merged, split or reordered.
 /// 2. Polling is cancel safe: a dropped call loses no frame.
 /// 3. A frame over the limits is refused on both sides before it is held whole; the peer is told with a close code
-///    where the wire has one, and [`poll_recv`](Self::poll_recv) then says the error once.
+///    where the wire has one, and [`poll_recv`](Self::poll_recv) then says the error once. A wire told to pass over long
+///    lines counts one instead ([`LinkStats::frames_dropped`]) and lives on.
 /// 4. `Ready(Ok(0))` means the peer closed in good order; every later poll says so again. A peer gone without the
 ///    goodbye its wire has is [`LinkError::Gone`].
 /// 5. While more than [`queued_bytes_max`](spandrel_wire::Limits::queued_bytes_max) bytes wait for a peer that does not
@@ -121,6 +122,9 @@ pub struct LinkStats {
     pub frames_out: u64,
     /// Everything the peer finished saying: frames, parts of frames, pings, pongs. It lives while this moves.
     pub activity: u64,
+    /// Frames of the peer over the limit that were dropped, on wires that go on after one
+    /// ([`long_lines`](spandrel_wire::Limits::long_lines)).
+    pub frames_dropped: u64,
     /// Bytes taken and not written yet.
     pub queued_bytes: usize,
 }

@@ -1,7 +1,9 @@
 //! TLS as a byte stream below any link: rustls with the ring provider, chosen explicitly, TLS 1.2 and 1.3.
 
 mod client;
+mod files;
 mod fingerprint;
+mod loopback;
 mod pem;
 mod server;
 
@@ -11,6 +13,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use client::TlsClient;
 pub use fingerprint::Fingerprint;
+pub use loopback::dial_loopback_unverified;
 pub use server::{TlsServer, TlsWarning};
 
 use crate::TlsError;

@@ -1,6 +1,6 @@
 //! What can go wrong with TLS: named without the feature too, since dialling and accepting report it.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 /// A certificate, key or handshake that is no good. The message says what was expected and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,12 @@ pub enum TlsError {
         name: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Only this machine may be dialled without verifying whom one talks to. Nothing was connected.
+    #[error("{address} is not this machine: expected a loopback address; use a TLS client that verifies")]
+    NotLoopback {
+        /// The address asked for.
+        address: SocketAddr,
     },
     /// The peer speaks something else than TLS.
     #[error(

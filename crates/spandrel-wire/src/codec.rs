@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use crate::{Close, Frame, OutBuf, WireError};
 pub use json::JsonCodec;
 pub use length::{Hello, LengthCodec};
-pub use lines::LinesCodec;
+pub use lines::{LinesCodec, LongLines};
 
 /// Bytes in, frames out; frames in, bytes out. No I/O, no clock.
 ///
@@ -75,6 +75,11 @@ pub trait Codec: Send {
 
     /// Counts everything the peer finished saying, control frames and parts of messages included: signs of life.
     fn activity(&self) -> u64;
+
+    /// Counts the frames that were dropped for being over the limit, where the wire can go on after one.
+    fn dropped(&self) -> u64 {
+        0
+    }
 
     /// May frames be joined into one write? Off only where the peer cannot read two in one chunk.
     fn coalesce(&self) -> bool {

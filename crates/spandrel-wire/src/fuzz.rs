@@ -2,7 +2,9 @@
 
 use bytes::BytesMut;
 
-use crate::{Codec, Endpoint, Frame, Hello, JsonCodec, LengthCodec, Limits, LinesCodec, OutBuf, WireError};
+use crate::{
+    Codec, Endpoint, Frame, Hello, JsonCodec, LengthCodec, Limits, LinesCodec, LongLines, OutBuf, WireError,
+};
 
 fn limits() -> Limits {
     let mut limits = Limits::default().with_frame_bytes_max(4096);
@@ -54,9 +56,26 @@ pub fn fuzz_json_stream(data: &[u8]) {
     split_agrees(|| JsonCodec::new(&limits()), data);
 }
 
-/// JSON lines of any bytes.
+/// JSON lines of any bytes, with long ones refused and passed over.
 pub fn fuzz_json_lines(data: &[u8]) {
     split_agrees(|| LinesCodec::new(&limits()), data);
+    fuzz_long_lines(data);
+}
+
+/// Lines of which most are over the limit: passed over, they leave the others as they are, however the bytes are cut.
+pub fn fuzz_long_lines(data: &[u8]) {
+    const MAX: usize = 5;
+    let limits = Limits::default().with_frame_bytes_max(MAX).with_long_lines(LongLines::Skip);
+    let bare = |line: &'_ [u8]| line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+    let lines: Vec<_> = data.split(|byte| *byte == b'\n').map(bare).filter(|line| !line.is_empty()).collect();
+    let long = lines.iter().filter(|line| line.len() > MAX).count();
+    for chunk in [1, 3, data.len().max(1)] {
+        let mut codec = LinesCodec::new(&limits);
+        let (frames, end) = run(&mut codec, data.chunks(chunk));
+        assert_eq!(end, None, "a long line ended the link");
+        assert!(frames.iter().map(Frame::data).eq(lines.iter().filter(|line| line.len() <= MAX)));
+        assert_eq!((codec.dropped(), codec.activity()), (long as u64, lines.len() as u64), "counted wrong");
+    }
 }
 
 /// Endpoint of any text.

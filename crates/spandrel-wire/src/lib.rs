@@ -1,4 +1,4 @@
-//! Frames, codecs, limits and times shared by every transport: bytes in, frames out, no I/O.
+//! Frames, codecs, limits, times and addresses shared by every transport: bytes in, frames out, no I/O.
 //!
 //! A [`Codec`] turns the bytes of a stream into [`Frame`]s and frames into bytes. It never opens a socket, reads a
 //! clock, spawns a thread or draws a random number, so the same codec runs under a driver, a simulator and a fuzzer.
@@ -19,7 +19,8 @@
 //! ```
 //!
 //! Bytes: [`LengthCodec`] is section 2.2 of the download protocol (big-endian length, kind, payload); [`JsonCodec`]
-//! is RFC 8259 texts one after the other; [`LinesCodec`] is one JSON text per line. Limits: [`Limits`], all tested.
+//! is RFC 8259 texts one after the other; [`LinesCodec`] is one JSON text per line. [`Origin`] is RFC 6454, read more
+//! strictly. Limits: [`Limits`], all tested.
 
 mod batch;
 mod close;
@@ -28,6 +29,7 @@ mod endpoint;
 mod error;
 mod frame;
 mod limits;
+mod origin;
 mod outbuf;
 mod time;
 
@@ -37,10 +39,11 @@ pub mod fuzz;
 pub use batch::Batch;
 pub use bytes::{Bytes, BytesMut};
 pub use close::Close;
-pub use codec::{Codec, Hello, JsonCodec, LengthCodec, LinesCodec};
+pub use codec::{Codec, Hello, JsonCodec, LengthCodec, LinesCodec, LongLines};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::WireError;
 pub use frame::{Frame, Kind, TextBytes};
 pub use limits::Limits;
+pub use origin::{Authority, Host, Origin};
 pub use outbuf::OutBuf;
 pub use time::{Millis, WallMillis};

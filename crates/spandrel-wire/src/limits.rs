@@ -1,10 +1,13 @@
 //! Bounds on everything a peer can make grow.
 
+use crate::LongLines;
+
 /// Bounds of one link. Start from [`Limits::default`] and set the fields that differ.
 ///
 /// | field | default | why |
 /// |---|---|---|
 /// | `frame_bytes_max` | 1 MiB | the largest message of the protocols here |
+/// | `long_lines` | refuse | a peer whose message is missing knows; pass over where losing one is better than the link |
 /// | `fragments_max` | 1,024 | many tiny parts cost more than one large one |
 /// | `depth_max` | 64 | no message here nests deeper; parsers recurse |
 /// | `queued_bytes_max` | 64 KiB | over it no frames are taken for a peer that does not read, nor its pings answered |
@@ -24,6 +27,8 @@
 pub struct Limits {
     /// Longest payload of one frame, in bytes, in both directions.
     pub frame_bytes_max: usize,
+    /// What becomes of a longer one, on wires of one message per line.
+    pub long_lines: LongLines,
     /// Most parts one message may come in.
     pub fragments_max: usize,
     /// Deepest nesting a JSON scanner follows.
@@ -59,6 +64,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             frame_bytes_max: 1 << 20,
+            long_lines: LongLines::Refuse,
             fragments_max: 1024,
             depth_max: 64,
             queued_bytes_max: 64 << 10,
@@ -85,6 +91,13 @@ impl Limits {
         self
     }
 
+    /// Sets what becomes of a line that is too long.
+    #[must_use]
+    pub const fn with_long_lines(mut self, long_lines: LongLines) -> Self {
+        self.long_lines = long_lines;
+        self
+    }
+
     /// Sets how many bytes may wait to be written before reading stops.
     #[must_use]
     pub const fn with_queued_bytes_max(mut self, bytes: usize) -> Self {
@@ -96,6 +109,13 @@ impl Limits {
     #[must_use]
     pub const fn with_handshake_ms(mut self, ms: u64) -> Self {
         self.handshake_ms = ms;
+        self
+    }
+
+    /// Sets the longest time from one finished frame to the next while one is half received, in milliseconds.
+    #[must_use]
+    pub const fn with_half_frame_ms(mut self, ms: u64) -> Self {
+        self.half_frame_ms = ms;
         self
     }
 

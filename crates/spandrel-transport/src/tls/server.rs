@@ -15,10 +15,14 @@ use rustls::{
     sign::CertifiedKey,
 };
 use spandrel_wire::Limits;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::{BUFFER_BYTES_MAX, Fingerprint, failed, pem, provider};
+use super::{
+    BUFFER_BYTES_MAX, Fingerprint, failed,
+    files::{Files, Sources},
+    pem, provider,
+};
 use crate::{BoxStream, ByteStream, TlsError, farewell};
 
 /// Takes in TLS peers with a certificate that can be replaced while serving. Clones share the certificate.
@@ -29,6 +33,7 @@ pub struct TlsServer {
     config: Arc<ServerConfig>,
     current: Arc<Current>,
     limits: Limits,
+    is_watching: bool,
 }
 
 /// Something an operator should know about a certificate or key that works.
@@ -64,9 +69,24 @@ impl TlsServer {
     ///
     /// When a file cannot be read or holds something else, or the two do not belong together.
     pub fn from_pem_files(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsError> {
-        let files = (certificate.as_ref().to_owned(), key.as_ref().to_owned());
-        let certified = read_files(&files)?;
-        Self::with(certified, Some(files))
+        Self::from_pem_chain([certificate], key)
+    }
+
+    /// As [`from_pem_files`](Self::from_pem_files), of a chain that is spread over several files: the server's own
+    /// certificate first, then those who signed it. The handshake sends them all in this order, each once.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_pem_chain<P: AsRef<Path>>(
+        certificates: impl IntoIterator<Item = P>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsError> {
+        let certificates = certificates.into_iter().map(|file| file.as_ref().to_owned()).collect();
+        let files = Files { certificates, key: key.as_ref().to_owned() };
+        // Before reading: what changes meanwhile is seen as a change.
+        let stamp = files.stamp();
+        Self::with(files.read()?, Some(Sources::new(files, stamp)))
     }
 
     /// Makes a server of a certificate chain and a private key as PEM texts.
@@ -92,8 +112,8 @@ impl TlsServer {
         Self::with(certify(vec![made.cert.der().clone()], key.into())?, None)
     }
 
-    fn with(certified: Certified, files: Option<(PathBuf, PathBuf)>) -> Result<Self, TlsError> {
-        let current = Arc::new(Current { certified: RwLock::new(certified), files });
+    fn with(certified: Certified, sources: Option<Sources>) -> Result<Self, TlsError> {
+        let current = Arc::new(Current { certified: RwLock::new(certified), sources });
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|e| TlsError::Unusable(e.to_string()))?
@@ -102,7 +122,8 @@ impl TlsServer {
         // Nothing is kept for a peer that may never come back, and a replaced certificate is seen by all at once.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        let server = Self { config: Arc::new(config), current, limits: Limits::default() };
+        let server =
+            Self { config: Arc::new(config), current, limits: Limits::default(), is_watching: false };
         server.warn();
         Ok(server)
     }
@@ -133,6 +154,7 @@ impl TlsServer {
     ///
     /// When the peer is too slow, gone, speaks no TLS, or agrees to nothing this server offers.
     pub async fn accept<S: ByteStream + 'static>(&self, stream: S) -> Result<BoxStream, TlsError> {
+        self.look_at_files();
         let after_ms = self.limits.handshake_ms;
         let shaken = timeout(Duration::from_millis(after_ms), self.shake(stream)).await;
         shaken.map_err(|_| TlsError::Timeout { after_ms })?
@@ -159,10 +181,38 @@ impl TlsServer {
     ///
     /// As [`from_pem_files`](Self::from_pem_files); [`TlsError::NoFiles`] when it was made in another way.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let certified = read_files(self.current.files.as_ref().ok_or(TlsError::NoFiles)?)?;
-        self.current.set(certified);
+        let sources = self.current.sources.as_ref().ok_or(TlsError::NoFiles)?;
+        sources.watch.lock().seen = sources.files.stamp();
+        self.current.set(sources.files.read()?);
         self.warn();
         Ok(())
+    }
+
+    /// Looks at the files when a peer comes, at most once a second, and [reloads](Self::reload) when they have changed, so
+    /// that a renewed certificate is served without a restart. Files that are gone, broken or do not belong together change
+    /// nothing and are logged once; the next change is looked at again. Looking is a `stat` of each file, reading them takes
+    /// a few small files: both block, shortly. Clones made before do not look.
+    ///
+    /// Nothing happens without files.
+    #[must_use]
+    pub const fn watching_files(mut self) -> Self {
+        self.is_watching = true;
+        self
+    }
+
+    fn look_at_files(&self) {
+        let Some(sources) = self.current.sources.as_ref().filter(|_| self.is_watching) else { return };
+        if !sources.is_changed(Instant::now()) {
+            return;
+        }
+        match self.reload() {
+            Ok(()) => {
+                tracing::info!(fingerprint = %self.fingerprint(), "certificate files have changed: new certificate");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "certificate files have changed and cannot be used: keeping the old certificate");
+            }
+        }
     }
 
     /// Uses this certificate chain and key, PEM texts, from the next handshake on. After an error all stays as it was.
@@ -192,7 +242,7 @@ impl TlsServer {
     /// Returns what an operator should know; also logged once when the files are read.
     #[must_use]
     pub fn warnings(&self) -> Vec<TlsWarning> {
-        self.current.files.iter().filter_map(|(_, key)| readable_by_others(key)).collect()
+        self.current.sources.iter().filter_map(|sources| readable_by_others(&sources.files.key)).collect()
     }
 
     fn warn(&self) {
@@ -210,7 +260,7 @@ impl fmt::Debug for TlsServer {
 
 /// A certificate chain with its key, and the fingerprint of the first.
 #[derive(Clone)]
-struct Certified {
+pub(super) struct Certified {
     key: Arc<CertifiedKey>,
     fingerprint: Fingerprint,
 }
@@ -224,7 +274,7 @@ impl Certified {
 /// What is served now, and where it came from.
 struct Current {
     certified: RwLock<Certified>,
-    files: Option<(PathBuf, PathBuf)>,
+    sources: Option<Sources>,
 }
 
 impl Current {
@@ -239,7 +289,7 @@ impl Current {
 
 impl fmt::Debug for Current {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Current").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Current").field("sources", &self.sources).finish_non_exhaustive()
     }
 }
 
@@ -249,14 +299,10 @@ impl ResolvesServerCert for Current {
     }
 }
 
-fn read_files((certificate, key): &(PathBuf, PathBuf)) -> Result<Certified, TlsError> {
-    let chain = pem::read(certificate, "certificate")?;
-    let chain = pem::certificates(&certificate.display().to_string(), &chain)?;
-    let secret = pem::read(key, "private key")?;
-    certify(chain, pem::key(&key.display().to_string(), &secret)?)
-}
-
-fn certify(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Certified, TlsError> {
+pub(super) fn certify(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Certified, TlsError> {
     let own = chain.first().ok_or_else(|| TlsError::Unusable("no certificate".into()))?;
     let fingerprint = Fingerprint::of(own);
     let provider: &CryptoProvider = &provider();
@@ -278,6 +324,11 @@ fn readable_by_others(_key: &Path) -> Option<TlsWarning> {
 
 #[cfg(test)]
 impl TlsServer {
+    /// All that is sent, one PEM text after the other.
+    pub(super) fn chain_pem(&self) -> String {
+        self.current.get().key.cert.iter().map(|certificate| pem::certificate(certificate)).collect()
+    }
+
     /// Shows the certificate of `other` and signs with a key of its own.
     pub(super) fn with_chain_of(&self, other: &Self) -> Self {
         let (own, shown) = (self.current.get(), other.current.get());

@@ -116,6 +116,161 @@ async fn a_replaced_certificate_is_served_at_once_and_a_wrong_one_changes_nothin
     talk(shake(&server, &second, "localhost").await).await;
 }
 
+/// A root, one it signed, and a server's certificate signed by that; keys as PKCS#8.
+struct Chain {
+    root: String,
+    middle: String,
+    own: String,
+    key: String,
+}
+
+fn chain(name: &str) -> Chain {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params
+    };
+    let keys = [(); 3].map(|()| KeyPair::generate().unwrap());
+    let (root, middle) = (authority("root"), authority("middle"));
+    let own = CertificateParams::new([name.to_owned()]).unwrap();
+    let root_made = root.self_signed(&keys[0]).unwrap();
+    let middle_made = middle.signed_by(&keys[1], &Issuer::from_params(&root, &keys[0])).unwrap();
+    let own_made = own.signed_by(&keys[2], &Issuer::from_params(&middle, &keys[1])).unwrap();
+    Chain {
+        root: root_made.pem(),
+        middle: middle_made.pem(),
+        own: own_made.pem(),
+        key: keys[2].serialize_pem(),
+    }
+}
+
+const FOUR: [&str; 4] = ["own.pem", "middle.pem", "root.pem", "key.pem"];
+
+fn write_four(dir: &std::path::Path, chain: &Chain) {
+    for (file, text) in FOUR.iter().zip([&chain.own, &chain.middle, &chain.root, &chain.key]) {
+        std::fs::write(dir.join(file), text).unwrap();
+    }
+}
+
+fn of_four(dir: &std::path::Path) -> Result<TlsServer, TlsError> {
+    TlsServer::from_pem_chain(FOUR[..3].iter().map(|file| dir.join(file)), dir.join(FOUR[3]))
+}
+
+#[tokio::test]
+async fn a_chain_of_several_files_is_sent_in_order_each_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = chain("hw.example");
+    write_four(dir.path(), &made);
+    let shown = |server: &TlsServer| {
+        let pem = server.chain_pem();
+        pem.replace(['\r', '\n'], "")
+    };
+    let want = [&made.own, &made.middle, &made.root].map(|pem| pem.replace(['\r', '\n'], "")).concat();
+    assert_eq!(shown(&of_four(dir.path()).unwrap()), want);
+    std::fs::write(dir.path().join(FOUR[0]), made.own.clone() + &made.middle).unwrap();
+    let server = of_four(dir.path()).unwrap();
+    assert_eq!(shown(&server), want, "the first file holds more of the chain");
+    // A client that knows the root alone needs the one between.
+    let client = TlsClient::with_ca_bytes(made.root.as_bytes()).unwrap();
+    talk(shake(&server, &client, "hw.example").await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_files_are_seen_when_a_peer_comes_and_broken_ones_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (chain("hw.example"), chain("hw.example"));
+    write_four(dir.path(), &first);
+    let server = of_four(dir.path()).unwrap().watching_files();
+    let [old, new] = [&first, &second].map(|it| TlsClient::with_ca_bytes(it.root.as_bytes()).unwrap());
+    let works = async |client: &TlsClient| shake(&server, client, "hw.example").await.0.is_ok();
+    let pause = || tokio::time::advance(Duration::from_millis(1001));
+    assert!(works(&old).await);
+
+    std::fs::write(dir.path().join(FOUR[3]), &second.key).unwrap();
+    assert!(works(&old).await, "not looked at again within a second");
+    pause().await;
+    assert!(works(&old).await, "half of the files are new");
+    std::fs::remove_file(dir.path().join(FOUR[1])).unwrap();
+    pause().await;
+    assert!(works(&old).await, "one is gone");
+    write_four(dir.path(), &second);
+    pause().await;
+    assert!(works(&new).await && !works(&old).await, "all four are new");
+
+    write_four(dir.path(), &first);
+    assert!(works(&new).await, "not looked at again within a second");
+    server.reload().unwrap();
+    assert!(works(&old).await, "asked to");
+    for file in FOUR {
+        std::fs::remove_file(dir.path().join(file)).unwrap();
+    }
+    pause().await;
+    assert!(works(&old).await, "all are gone");
+    assert!(matches!(server.reload(), Err(TlsError::Read { .. })));
+    assert!(works(&old).await, "asked to without files");
+}
+
+/// Keys as different tools write them; made once for these tests and used nowhere else.
+#[test]
+fn keys_of_every_form_are_read() {
+    for (name, key) in [
+        ("PKCS#8 of RSA", include_str!("../../tests/data/keys/rsa-pkcs8.pem")),
+        ("PKCS#1", include_str!("../../tests/data/keys/rsa-pkcs1.pem")),
+        ("PKCS#8 of EC", include_str!("../../tests/data/keys/ec-pkcs8.pem")),
+        ("SEC1, after the parameters", include_str!("../../tests/data/keys/ec-sec1.pem")),
+    ] {
+        let certificate = match name.contains("RSA") || name.contains("PKCS#1") {
+            true => include_str!("../../tests/data/keys/rsa-cert.pem"),
+            false => include_str!("../../tests/data/keys/ec-cert.pem"),
+        };
+        let made = TlsServer::from_pem_bytes(certificate.as_bytes(), key.as_bytes());
+        assert!(made.is_ok(), "{name}: {:?}", made.err());
+    }
+}
+
+#[tokio::test]
+async fn this_machine_is_talked_to_without_trust_and_no_other_is() {
+    let limits = Limits::default();
+    let server = TlsServer::self_signed(["another.example"]).unwrap().with_alpn(["http/1.1"]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accept = async { server.accept(listener.accept().await.unwrap().0).await };
+    let (here, there) = tokio::join!(dial_loopback_unverified(address, "hw.example", &limits), accept);
+    let (mut here, mut there) = (here.unwrap(), there.unwrap());
+    here.write_all(b"ping").await.unwrap();
+    here.flush().await.unwrap();
+    there.read_exact(&mut [0; 4]).await.unwrap();
+
+    for elsewhere in
+        ["192.0.2.1:1", "[2001:db8::1]:1", "0.0.0.0:1", "[::]:1", "[::ffff:192.0.2.1]:1", "128.0.0.1:1"]
+    {
+        let refused = dial_loopback_unverified(elsewhere.parse().unwrap(), "hw.example", &limits).await.err();
+        assert!(
+            matches!(refused, Some(crate::DialError::Tls(TlsError::NotLoopback { .. }))),
+            "{elsewhere}: {refused:?}"
+        );
+    }
+    let misnamed = dial_loopback_unverified(address, "no name", &limits).await.err();
+    assert!(matches!(misnamed, Some(crate::DialError::Tls(TlsError::ServerName { .. }))), "{misnamed:?}");
+}
+
+#[tokio::test]
+async fn a_plain_server_of_this_machine_is_told_apart() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let plain = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    };
+    let limits = Limits::default();
+    let (refused, ()) = tokio::join!(dial_loopback_unverified(address, "hw.example", &limits), plain);
+    let refused = refused.err();
+    assert!(matches!(refused, Some(crate::DialError::Tls(TlsError::NotTls))), "{refused:?}");
+}
+
 #[test]
 fn wrong_files_are_named() {
     let dir = tempfile::tempdir().unwrap();

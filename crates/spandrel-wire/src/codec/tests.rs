@@ -211,7 +211,54 @@ fn json_text() -> impl proptest::strategy::Strategy<Value = String> {
     "(\\{\"[a-z\\[{é]{0,9}\":\\[(1|\"\\\\\\\\\"|\\{\\})?\\]\\}|\\[\\]|\\[\\{\\}\\])"
 }
 
+#[test]
+fn lines_over_the_limit_are_passed_over_where_that_is_wanted() {
+    let limits = small().with_long_lines(LongLines::Skip);
+    let line = |n: usize| "x".repeat(n);
+    for (name, text, want, dropped) in [
+        ("at the limit", format!("{}\n1\n", line(100)), vec![line(100), "1".into()], 0),
+        ("the limit and a CR", format!("{}\r\n1\n", line(100)), vec![line(100), "1".into()], 0),
+        ("one over", format!("0\n{}\n1\n", line(101)), vec!["0".into(), "1".into()], 1),
+        ("one over and a CR", format!("{}\r\n1\n", line(101)), vec!["1".into()], 1),
+        ("two in a row", format!("{}\n{}\n1", line(500), line(102)), vec!["1".into()], 2),
+        ("never ended", format!("0\n{}", line(5000)), vec!["0".into()], 1),
+        ("nothing else", line(101), vec![], 1),
+    ] {
+        for cut in [1, 7, 101, 6000] {
+            let mut codec = LinesCodec::new(&limits);
+            let (got, end) = run(&mut codec, text.as_bytes().chunks(cut));
+            let got: Vec<_> = got.iter().map(|frame| frame.as_text().unwrap().to_owned()).collect();
+            assert_eq!((got, end, codec.dropped()), (want.clone(), None, dropped), "{name}, cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_line_that_is_passed_over_holds_no_memory_and_each_byte_is_looked_at_once() {
+    let limits = Limits::default().with_frame_bytes_max(1 << 16).with_long_lines(LongLines::Skip);
+    let (mut codec, mut src, mut out) = (LinesCodec::new(&limits), BytesMut::new(), OutBuf::new());
+    let mut most = 0;
+    // Searched from its start with each chunk, this line would take minutes.
+    for _ in 0..200_000 {
+        src.extend_from_slice(&[b'x'; 200]);
+        assert_eq!(codec.decode(&mut src, false, &mut out), Ok(None));
+        most = most.max(src.capacity());
+        assert!(codec.is_mid_frame());
+    }
+    assert!(most <= 2 << 16, "{most} bytes were held");
+    assert_eq!((src.capacity(), codec.dropped()), (0, 1));
+    src.extend_from_slice(b"\n{}\n");
+    assert_eq!(codec.decode(&mut src, false, &mut out), Ok(Some(Frame::text("{}"))));
+    assert!(!codec.is_mid_frame());
+}
+
 proptest::proptest! {
+    /// Lines over the limit change nothing about the others, wherever the bytes are cut.
+    #[test]
+    fn prop_long_lines_leave_the_others_alone(text in "[a\\r\\n]{0,80}") {
+        crate::fuzz::fuzz_long_lines(text.as_bytes());
+    }
+
     /// Frames that were encoded come back the same, however the bytes are cut.
     #[test]
     fn prop_roundtrip_length(

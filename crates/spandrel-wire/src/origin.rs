@@ -1,4 +1,5 @@
-//! Hosts, authorities and origins, read strictly: what has two readings is refused.
+//! Who asks and who was asked for, by name: hosts, authorities and origins, read strictly. What has two readings is
+//! refused.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -118,6 +119,12 @@ impl Origin {
             .filter(|origin| default_port(&origin.scheme).is_some())
     }
 
+    /// The scheme, in lower case.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
     /// The host.
     #[must_use]
     pub const fn host(&self) -> &Host {
@@ -136,6 +143,17 @@ impl Origin {
     pub fn is_at(&self, authority: &Authority) -> bool {
         let port = authority.port.or_else(|| default_port(&self.scheme));
         self.host == authority.host && port.is_some() && port == self.port
+    }
+}
+
+impl fmt::Display for Origin {
+    /// Writes it as a browser does: without the port that the scheme implies.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        match self.port {
+            Some(port) if self.port != default_port(&self.scheme) => write!(f, ":{port}"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -295,6 +313,15 @@ mod tests {
             Origin::of_url("https://a.example:8443/base?x#y"),
             Origin::parse("https://a.example:8443")
         );
+        for (text, shown) in [
+            ("HTTPS://A.example:443", "https://a.example"),
+            ("http://a:8080", "http://a:8080"),
+            ("https://[0::1]:80", "https://[::1]:80"),
+            ("app://main", "app://main"),
+            ("app://main:9", "app://main:9"),
+        ] {
+            assert_eq!(Origin::parse(text).map(|origin| origin.to_string()).as_deref(), Some(shown));
+        }
         assert_eq!(Origin::of_url("https://a.example"), Origin::parse("https://a.example"));
         for url in ["ftp://a", "a.example", "https://u@a/", "https:///a", "https://"] {
             assert_eq!(Origin::of_url(url), None, "{url:?}");
