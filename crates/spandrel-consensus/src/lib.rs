@@ -52,6 +52,7 @@ mod header;
 mod idhash;
 mod row;
 mod rules;
+mod scan;
 mod verify;
 mod work;
 
@@ -68,6 +69,7 @@ pub use header::{
 pub use idhash::{IdHash, IdHasher};
 pub use row::{Unsigned, check_of, check_row};
 pub use rules::Rules;
+pub use scan::HeaderScan;
 #[cfg(feature = "k256")]
 pub use verify::PureVerifier;
 #[cfg(feature = "secp256k1")]
