@@ -6,7 +6,7 @@
 //! number.
 //!
 //! ```
-//! use spandrel_chain_protocol::{BlockHash, Height, NoteBlock, Payload, Stamp, WallMillis};
+//! use spandrel_chain_protocol::{BlockHash, Height, NoteBlock, Notes, Payload, Stamp, WallMillis};
 //! use spandrel_consensus::{Ancestors, BlockError, Rules, check_note_block};
 //!
 //! /// A branch of the first block alone.
@@ -26,12 +26,12 @@
 //! let mut block = NoteBlock::genesis();
 //! block.header.height = Height::new(1).unwrap();
 //! block.header.timestamp = now;
-//! block.data.0 = vec!["hello".to_owned()];
+//! block.data = Notes::new(["hello"]);
 //! block.header.merkle_root = block.data.merkle_root().unwrap();
 //! block.header.hash = block.compute_hash();
 //! assert_eq!(check_note_block(&block, &below, now, Rules::default()), Ok(()));
 //!
-//! block.data.0.push("and more".to_owned());
+//! block.data.push("and more");
 //! assert_eq!(check_note_block(&block, &below, now, Rules::default()), Err(BlockError::MerkleRoot));
 //! ```
 //!
