@@ -36,6 +36,7 @@ macro_rules! for_each_target {
             canonical => spandrel_download_protocol::fuzz::fuzz_canonical,
             chain_actions => spandrel_chain::fuzz::fuzz_chain_actions,
             chain_block => spandrel_chain_protocol::fuzz::fuzz_block,
+            chain_delta => spandrel_consensus::fuzz::fuzz_delta,
             chain_message => spandrel_chain_protocol::fuzz::fuzz_chain_message,
             chain_rules => spandrel_consensus::fuzz::fuzz_rules,
             chain_transaction => spandrel_chain_protocol::fuzz::fuzz_transaction,

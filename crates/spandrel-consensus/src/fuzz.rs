@@ -128,3 +128,12 @@ fn generous(block: &CoinBlock) -> Generous {
     }
     coins
 }
+
+/// Bytes of a delta: what is read is written the same.
+pub fn fuzz_delta(data: &[u8]) {
+    if let Ok(delta) = crate::Delta::decode(data) {
+        let mut again = Vec::new();
+        delta.encode(&mut again);
+        assert_eq!(again, data, "a delta has one spelling");
+    }
+}
