@@ -39,6 +39,7 @@ macro_rules! for_each_target {
             chain_delta => spandrel_consensus::fuzz::fuzz_delta,
             chain_message => spandrel_chain_protocol::fuzz::fuzz_chain_message,
             chain_rules => spandrel_consensus::fuzz::fuzz_rules,
+            chain_signatures => spandrel_consensus::fuzz::fuzz_signatures,
             chain_transaction => spandrel_chain_protocol::fuzz::fuzz_transaction,
             conversation => spandrel_download::fuzz::fuzz_conversation,
             csv_records => spandrel_source_parquet::fuzz::fuzz_records,
