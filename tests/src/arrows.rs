@@ -9,8 +9,28 @@ use serde_json::Value;
 /// Every crate that may be depended on, by floor. A new crate is placed here in the commit that adds it.
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["spandrel-wire", "spandrel-crypto"]),
-    (1, &["spandrel-download-protocol", "spandrel-socketio", "spandrel-bridge-protocol"]),
-    (2, &["spandrel-session", "spandrel-export", "spandrel-jobs", "spandrel-download", "spandrel-bridge"]),
+    (
+        1,
+        &[
+            "spandrel-download-protocol",
+            "spandrel-socketio",
+            "spandrel-bridge-protocol",
+            "spandrel-chain-protocol",
+        ],
+    ),
+    (
+        2,
+        &[
+            "spandrel-session",
+            "spandrel-export",
+            "spandrel-jobs",
+            "spandrel-download",
+            "spandrel-bridge",
+            "spandrel-consensus",
+            "spandrel-chain",
+            "spandrel-wallet",
+        ],
+    ),
     (
         3,
         &[

@@ -54,6 +54,7 @@ pub fn fuzz_tcp_frame(data: &[u8]) {
 /// Concatenated JSON of any bytes.
 pub fn fuzz_json_stream(data: &[u8]) {
     split_agrees(|| JsonCodec::new(&limits()), data);
+    split_agrees(|| JsonCodec::new(&limits()).objects_only(), data);
 }
 
 /// JSON lines of any bytes, with long ones refused and passed over.

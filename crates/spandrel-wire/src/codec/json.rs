@@ -36,6 +36,13 @@ impl JsonCodec {
         self.coalesce = false;
         self
     }
+
+    /// Takes objects only: a text that starts with `[` breaks the stream.
+    #[must_use]
+    pub const fn objects_only(mut self) -> Self {
+        self.scanner.objects_only = true;
+        self
+    }
 }
 
 impl Codec for JsonCodec {
@@ -108,11 +115,20 @@ struct Scanner {
     depth_max: usize,
     in_string: bool,
     escaped: bool,
+    objects_only: bool,
 }
 
 impl Scanner {
     const fn new(depth_max: usize) -> Self {
-        Self { at: 0, open: Vec::new(), depth: 0, depth_max, in_string: false, escaped: false }
+        Self {
+            at: 0,
+            open: Vec::new(),
+            depth: 0,
+            depth_max,
+            in_string: false,
+            escaped: false,
+            objects_only: false,
+        }
     }
 
     const fn is_inside(&self) -> bool {
@@ -128,6 +144,9 @@ impl Scanner {
             }
             self.at += 1;
             match byte {
+                b'[' if self.depth == 0 && self.objects_only => {
+                    return Err(self.syntax(byte, "{ at the start of a text"));
+                }
                 b'{' | b'[' => self.push(byte == b'[')?,
                 b'}' | b']' => {
                     self.pop(byte)?;

@@ -327,3 +327,12 @@ fn lines_sent_have_a_bound_of_their_own() {
         assert_eq!(read, Err(WireError::TooLong { len: 101, max: 100 }), "what is read keeps its own");
     }
 }
+
+#[test]
+fn objects_only_takes_no_list_outside_an_object() {
+    let codec = || JsonCodec::new(&small()).objects_only();
+    let got = run(&mut codec(), std::iter::once(&b"{\"a\":[]} {}[]"[..]));
+    let want = WireError::Syntax { byte: b'[', at: 0, expected: "{ at the start of a text" };
+    assert_eq!(got, (vec![Frame::text("{\"a\":[]}"), Frame::text("{}")], Some(want)));
+    assert_eq!(error(JsonCodec::new(&small()), b"[]"), None);
+}
