@@ -1,1 +1,3 @@
 //! Entries for the fuzzer.
+
+pub mod toy;

@@ -136,13 +136,7 @@ impl Gossip {
                 self.open(now, peer, new);
             }
             Input::Received { peer, frame } => self.receive(now, peer, frame),
-            Input::Written { peer, bytes } => {
-                if let Some(open) = self.peers.get_mut(&peer) {
-                    open.outbox.written(now, bytes);
-                    self.pump(now, peer);
-                    self.pay(now, peer);
-                }
-            }
+            Input::Written { peer, bytes } => self.written(now, peer, bytes),
             Input::Closed(peer) => self.lose(now, peer),
             Input::Done(Done(What::Looked { peer, seen })) => self.looked(now, peer, seen),
             Input::Done(Done(What::Chain { ledger, tip, frame })) => {
@@ -315,6 +309,15 @@ impl Gossip {
             return self.close(now, id, CloseReason::Backlog { bytes });
         }
         self.pump(now, id);
+    }
+
+    fn written(&mut self, now: Millis, id: PeerId, bytes: usize) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.is_gone) else { return };
+        if peer.outbox.written(now, bytes) {
+            self.chain_ended(now, id);
+        }
+        self.pump(now, id);
+        self.pay(now, id);
     }
 
     fn pump(&mut self, now: Millis, id: PeerId) {

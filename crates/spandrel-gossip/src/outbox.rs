@@ -68,11 +68,12 @@ impl Outbox {
         Some(document.frame)
     }
 
-    /// The peer took bytes.
-    pub(crate) fn written(&mut self, now: Millis, bytes: usize) {
+    /// The peer took bytes. Says whether a whole chain ended with them.
+    pub(crate) fn written(&mut self, now: Millis, bytes: usize) -> bool {
         let mut bytes = bytes.min(self.handed_bytes);
+        let chains = self.chains;
         if bytes == 0 {
-            return;
+            return false;
         }
         self.handed_bytes -= bytes;
         self.moved_at = now;
@@ -89,6 +90,7 @@ impl Outbox {
         if self.handed_bytes == 0 {
             self.ready_at = now.after(self.pause_ms);
         }
+        self.chains < chains
     }
 
     /// Is a whole chain still on its way?

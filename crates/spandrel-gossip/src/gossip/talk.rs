@@ -258,6 +258,20 @@ impl Gossip {
         }
     }
 
+    /// The peer took the last byte of a whole chain: the pause before the same one begins.
+    pub(super) fn chain_ended(&mut self, now: Millis, id: PeerId) {
+        let pause = self.limits.chain_answer_ms;
+        let Some(peer) = self.peers.get(&id) else { return };
+        let tip = self.voice(peer.dialect.ledger()).tip.hash;
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if let Some((sent, at)) = &mut peer.talk.chain {
+            *at = now;
+            if *sent == tip {
+                peer.talk.owed = peer.talk.owed.map(|owed| owed.max(now.after(pause)));
+            }
+        }
+    }
+
     fn forgive(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.talk.owed = None;
