@@ -66,7 +66,7 @@ impl Liar {
         }
         match random.within(0, 8) {
             0 => {
-                let many = usize::try_from(random.within(5, 60)).expect("small");
+                let many = usize::try_from(random.within(5, 40)).expect("small");
                 vec![question(dialect); many]
             }
             1 => {

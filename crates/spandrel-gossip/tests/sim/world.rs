@@ -373,6 +373,7 @@ impl World {
         let now = Millis::new(self.now);
         let Some(node) = self.node(who) else { return };
         let (life, Some(gossip)) = (node.life, node.gossip.as_mut()) else { return };
+        let changes = matches!(input, Input::Done(_) | Input::Mined(_) | Input::Submitted(_));
         gossip.step(now, input);
         let outputs: Vec<Output> = std::iter::from_fn(|| gossip.poll()).collect();
         for output in outputs {
@@ -380,7 +381,9 @@ impl World {
         }
         let at = self.now;
         let Some(node) = self.node(who) else { return };
-        node.check(at);
+        if changes {
+            node.check(at);
+        }
         let wake = node.gossip.as_ref().and_then(Gossip::wake).map(|wake| wake.get().max(at));
         if wake == Some(at) {
             node.idle_ticks += 1;
@@ -553,7 +556,7 @@ impl World {
         if self.now >= self.lies_until {
             return;
         }
-        let in_ms = self.random.within(300, 4_000);
+        let in_ms = self.random.within(500, 6_000);
         self.schedule(in_ms, What::Lie { who });
         if self.random.once_in(4) {
             let nodes = self.node_count() as u64;
