@@ -135,18 +135,12 @@ impl Taken {
 }
 
 /// Writes the message of a whole note chain, genesis first; `None` as soon as it is over `bytes_max`.
-pub fn write_notes(
-    blocks: impl IntoIterator<Item = Arc<Block<Notes>>>,
-    bytes_max: usize,
-) -> Option<Frame> {
+pub fn write_notes(blocks: impl IntoIterator<Item = Arc<Block<Notes>>>, bytes_max: usize) -> Option<Frame> {
     chain_frame(blocks, bytes_max)
 }
 
 /// Writes the message of a whole coin chain, genesis first; `None` as soon as it is over `bytes_max`.
-pub fn write_coins(
-    blocks: impl IntoIterator<Item = Arc<Block<Coins>>>,
-    bytes_max: usize,
-) -> Option<Frame> {
+pub fn write_coins(blocks: impl IntoIterator<Item = Arc<Block<Coins>>>, bytes_max: usize) -> Option<Frame> {
     chain_frame(blocks, bytes_max)
 }
 

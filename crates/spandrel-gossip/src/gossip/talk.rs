@@ -288,7 +288,13 @@ impl Gossip {
 
     /// The text of a chain is ready, or the chain is too long for one. A text that is behind by now is sent all the
     /// same: it is better than none while blocks come fast.
-    pub(super) fn chain_written(&mut self, now: Millis, ledger: Ledger, tip: BlockHash, frame: Option<Frame>) {
+    pub(super) fn chain_written(
+        &mut self,
+        now: Millis,
+        ledger: Ledger,
+        tip: BlockHash,
+        frame: Option<Frame>,
+    ) {
         let voice = self.voice_mut(ledger);
         voice.is_writing = false;
         let Some(frame) = frame else {

@@ -70,7 +70,12 @@ impl Liar {
                 vec![question(dialect); many]
             }
             1 => {
-                let junk = ["{}", r#"{"type":7}"#, r#"{"type":1,"payload":3}"#, r#"{"type":"allBlock","payload":3}"#];
+                let junk = [
+                    "{}",
+                    r#"{"type":7}"#,
+                    r#"{"type":1,"payload":3}"#,
+                    r#"{"type":"allBlock","payload":3}"#,
+                ];
                 let many = random.within(1, 12);
                 (0..many).filter_map(|_| random.pick(&junk).map(|junk| Frame::text(*junk))).collect()
             }

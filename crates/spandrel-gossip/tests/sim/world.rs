@@ -4,11 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::fmt::Write as _;
 
-use spandrel_gossip::fuzz::toy;
-use spandrel_gossip::{
-    Address, Dialect, DialId, Frame, Gossip, Input, Millis, Output, PeerId, Task, Way,
-};
 use spandrel_chain_protocol::WallMillis;
+use spandrel_gossip::fuzz::toy;
+use spandrel_gossip::{Address, DialId, Dialect, Frame, Gossip, Input, Millis, Output, PeerId, Task, Way};
 
 use crate::liar::Liar;
 use crate::node::Node;
