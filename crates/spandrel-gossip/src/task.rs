@@ -12,7 +12,7 @@ use spandrel_wire::Frame;
 use crate::dialect::{Said, Spoken};
 use crate::{Book, Books, Dialect, PeerId, Taken};
 
-/// Something to do with the ledgers. Every task is done, in any order.
+/// Something to do with the ledgers. Every task is done and answered, several side by side, in any order.
 #[derive(Debug)]
 pub struct Task(Work);
 
@@ -33,7 +33,8 @@ enum ReadyWork {
     WriteChain { ledger: Ledger, bytes_max: usize },
 }
 
-/// What came of a task. Give it to the machine with [`Input::Done`](crate::Input::Done).
+/// What came of a task. Give it to the machine with [`Input::Done`](crate::Input::Done), in the order in which the
+/// ledgers judged: then the machine tells of tips and rows in that order too.
 #[derive(Debug)]
 pub struct Done(pub(crate) What);
 

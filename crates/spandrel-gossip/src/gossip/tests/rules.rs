@@ -210,6 +210,52 @@ fn junk_ends_a_stream_without_frames_at_once() {
 }
 
 #[test]
+fn a_document_over_the_limit_is_not_read() {
+    for (dialect, at_limit, over) in
+        [(Dialect::Jenny, vec![], vec![]), (Dialect::Ingchain, vec![], vec![(1, CloseReason::Broken)])]
+    {
+        let question = question(dialect);
+        for (spare, want) in [(0, at_limit), (1, over)] {
+            let mut rig = Rig::with(Limits::default().with_document_bytes_max(600));
+            rig.peer(1, dialect);
+            let blanks = " ".repeat(600 + spare - question.len());
+            rig.hear(1, format!("{question}{blanks}"));
+            assert_eq!(rig.closed, want, "{dialect:?}");
+            let dropped = rig.events.iter().filter(|event| matches!(event, Event::Dropped { .. })).count();
+            assert_eq!(dropped, spare, "{dialect:?}");
+        }
+    }
+}
+
+#[test]
+fn the_text_of_the_chain_is_written_once_and_given_up_when_nobody_asks() {
+    let dialect = Dialect::Ingchain;
+    let mut rig = Rig::new();
+    rig.grow(dialect, 2);
+    (1..=4).for_each(|id| rig.peer(id, dialect));
+    let first = block_text(&rig.books, dialect, 0);
+    rig.holds_tasks = true;
+    let ask = |rig: &mut Rig, id| {
+        rig.hear(id, first.clone());
+        rig.finish_task();
+    };
+    ask(&mut rig, 1);
+    ask(&mut rig, 2);
+    assert_eq!(rig.tasks.len(), 1, "one text for both");
+    rig.finish_task();
+    assert_eq!(rig.said(), "1:chain2 2:chain2");
+    rig.pass(9_999);
+    ask(&mut rig, 3);
+    assert_eq!((rig.said().as_str(), rig.tasks.len()), ("3:chain2", 0), "kept, and ten seconds more");
+    rig.pass(9_999);
+    assert!(rig.gossip.wake().is_some());
+    rig.pass(1);
+    assert_eq!(rig.gossip.wake(), None);
+    ask(&mut rig, 4);
+    assert_eq!((rig.said().as_str(), rig.tasks.len()), ("", 1), "to be written again");
+}
+
+#[test]
 fn binary_frames_are_taken_when_they_hold_text() {
     let mut rig = Rig::new();
     rig.peer(1, Dialect::Jenny);
@@ -352,4 +398,69 @@ fn after_a_fault_nothing_is_looked_at() {
     rig.mine(Dialect::Ingchain);
     assert!(rig.tasks.is_empty());
     assert_eq!(rig.gossip.tip(Ledger::Coin).height().get(), 2);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Peers that speak as the originals do, each with its own chain and in any order, bring the node to the best of
+    /// their chains, and nobody is thrown out.
+    #[test]
+    fn prop_original_peers_bring_the_best_chain(
+        lens in proptest::collection::vec(0_u64..6, 1..4),
+        own in 0_u64..4,
+        said in proptest::collection::vec((0_usize..4, 0_usize..8), 0..20),
+        is_jenny in proptest::bool::ANY,
+    ) {
+        let dialect = if is_jenny { Dialect::Jenny } else { Dialect::Ingchain };
+        let chains: Vec<_> = lens.iter().zip(10..).map(|(len, who)| {
+            let mut books = toy::books();
+            (0..*len).for_each(|_| drop(mine(&mut books, dialect, who, super::rig::WALL)));
+            books
+        }).collect();
+        let mut rig = Rig::new();
+        rig.grow(dialect, own);
+        for id in 0..chains.len() {
+            let remote = std::net::SocketAddr::from(([192, 0, 2, 9], 1000));
+            rig.open(id as u64, dialect, Way::Accepted, remote);
+        }
+        let said = said.into_iter().map(|(who, at)| (who % chains.len(), at));
+        // In the end each shows its tip once more, as it would after mining.
+        let last = (0..chains.len()).map(|who| (who, usize::MAX));
+        for (who, at) in said.chain(last) {
+            let len = usize::try_from(lens[who]).unwrap();
+            rig.hear(who as u64, block_text(&chains[who], dialect, at.min(len)));
+            for _ in 0..3 {
+                for (to, frame) in std::mem::take(&mut rig.sent) {
+                    let to = usize::try_from(to).unwrap();
+                    let text = frame.as_text().unwrap();
+                    // A question gets the tip; a block that does not fit gets the chain, as long as there is one.
+                    if text == question(dialect) {
+                        rig.hear(to as u64, block_text(&chains[to], dialect, usize::try_from(lens[to]).unwrap()));
+                    } else if text.starts_with(r#"{"type":1"#) || text.starts_with(r#"{"type":"allBlock"#) {
+                        rig.hear(to as u64, chain_text(&chains[to], dialect));
+                    }
+                }
+            }
+            rig.pass(3_000);
+        }
+        let best = lens.iter().copied().max().unwrap_or(0).max(own);
+        let genesis = u64::from(dialect == Dialect::Ingchain);
+        proptest::prop_assert_eq!(rig.height(dialect), best + genesis);
+        proptest::prop_assert!(rig.closed.is_empty());
+    }
+
+    /// Whatever a peer says that is no block, row or chain, the tip stays and no peer but that one is closed.
+    #[test]
+    fn prop_junk_changes_nothing(texts in proptest::collection::vec(".{0,60}", 0..20), is_jenny in proptest::bool::ANY) {
+        let dialect = if is_jenny { Dialect::Jenny } else { Dialect::Ingchain };
+        let mut rig = Rig::new();
+        rig.grow(dialect, 2);
+        (1..=2).for_each(|id| rig.peer(id, dialect));
+        let height = rig.height(dialect);
+        texts.into_iter().for_each(|text| rig.hear(1, text));
+        proptest::prop_assert_eq!(rig.height(dialect), height);
+        proptest::prop_assert!(rig.closed.iter().all(|(id, _)| *id == 1));
+        proptest::prop_assert!(rig.sent.iter().all(|(id, _)| *id == 1));
+    }
 }

@@ -240,6 +240,21 @@ fn who_says_more_than_is_looked_at_is_not_read() {
 }
 
 #[test]
+fn the_bytes_of_an_inbox_count_too() {
+    let mut rig = Rig::with(Limits::default().with_inbox_max(70, 256));
+    rig.peer(1, Dialect::Ingchain);
+    rig.holds_tasks = true;
+    rig.hear(1, QUESTION); // is looked at
+    rig.hear(1, QUESTION); // 35 bytes
+    assert!(rig.reading.is_empty());
+    rig.hear(1, QUESTION);
+    assert_eq!(rig.reading, [(1, false)]);
+    rig.finish_task();
+    rig.finish_task();
+    assert_eq!(rig.reading, [(1, false), (1, true)]);
+}
+
+#[test]
 fn all_inboxes_together_are_bounded() {
     let limits = Limits { inboxes_bytes_max: 100, ..Limits::default() };
     let mut rig = Rig::with(limits);
