@@ -110,22 +110,35 @@ fn mining_is_told_as_the_dialect_does() {
 }
 
 #[test]
-fn a_block_goes_to_nobody_who_has_it() {
-    for dialect in BOTH {
-        let theirs = other_chain(dialect, 1);
+fn a_tip_goes_to_nobody_who_showed_it() {
+    for (dialect, want) in [(Dialect::Jenny, "3:chain4"), (Dialect::Ingchain, "3:block4")] {
+        let theirs = other_chain(dialect, 4);
         let mut rig = Rig::new();
         (1..=3).for_each(|id| rig.peer(id, dialect));
+        rig.hear(2, block_text(&theirs, dialect, 4));
+        assert_eq!(rig.said(), "2:block0", "{dialect:?}");
+        rig.hear(1, chain_text(&theirs, dialect));
+        assert_eq!(rig.said(), want, "{dialect:?}");
+    }
+}
+
+#[test]
+fn results_in_another_order_leave_the_last_tip() {
+    for dialect in BOTH {
+        let theirs = other_chain(dialect, 2);
+        let mut rig = Rig::new();
+        (1..=2).for_each(|id| rig.peer(id, dialect));
         rig.holds_tasks = true;
         rig.hear(1, block_text(&theirs, dialect, 1));
-        rig.hear(2, block_text(&theirs, dialect, 1));
-        rig.finish_task();
-        assert_eq!(rig.said(), "2:block1 3:block1", "{dialect:?}: the second has not been looked at");
-        rig.finish_task();
-        rig.holds_tasks = false;
-        rig.sent.clear();
-        let more = other_chain(dialect, 2);
-        rig.hear(3, block_text(&more, dialect, 1)); // held: its answer is a chain
-        assert_eq!(rig.height(dialect), 1 + u64::from(dialect == Dialect::Ingchain));
+        rig.hear(2, block_text(&theirs, dialect, 2));
+        rig.books.set_now(super::rig::WALL);
+        let tasks = std::mem::take(&mut rig.tasks);
+        let done: Vec<_> = tasks.into_iter().map(|task| task.run(&mut rig.books)).collect();
+        done.into_iter().rev().for_each(|done| rig.step(Input::Done(done)));
+        assert_eq!(
+            rig.gossip.tip(dialect.ledger()).hash(),
+            theirs.tips()[usize::from(dialect == Dialect::Ingchain)].hash()
+        );
     }
 }
 
@@ -307,6 +320,14 @@ fn no_second_chain_while_one_is_on_its_way() {
     assert_eq!(rig.said(), "", "still on its way");
     rig.step(Input::Written { peer: PeerId(1), bytes: 1 << 20 });
     assert!(bytes < 1 << 20);
+    assert_eq!(rig.said(), "1:chain3");
+    // The pause before the same one begins when the peer has it.
+    rig.hear(1, block_text(&rig.books, dialect, 0));
+    rig.pass(5_000);
+    rig.step(Input::Written { peer: PeerId(1), bytes: 1 << 20 });
+    rig.pass(1_999);
+    assert_eq!(rig.said(), "");
+    rig.pass(1);
     assert_eq!(rig.said(), "1:chain3");
 }
 

@@ -51,7 +51,7 @@ fn connections_are_bounded_in_all_and_by_address() {
         ),
         (
             "one /64",
-            vec!["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1"],
+            vec!["[2001:db8::a:0:0:1]:1", "[2001:db8::b:0:0:1]:1", "[2001:db8::c:0:0:1]:1"],
             Some(CloseReason::FullAddress { peers: 2 }),
         ),
         ("others", vec!["[2001:db8:0:1::1]:1", "[2001:db8:0:2::2]:1", "192.0.2.1:2"], None),
