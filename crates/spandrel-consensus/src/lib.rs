@@ -44,6 +44,7 @@
 mod block;
 mod cache;
 mod coins;
+mod delta_bytes;
 mod der;
 mod error;
 #[doc(hidden)]
@@ -61,6 +62,7 @@ pub use block::{
 };
 pub use cache::{KnownSignatures, Remembering, SignatureCache};
 pub use coins::{Change, Coin, CoinView, Delta, Unspent};
+pub use delta_bytes::DeltaError;
 pub use der::{strict_der, write_der};
 pub use error::{BlockError, RowError, Verdict};
 pub use header::{
