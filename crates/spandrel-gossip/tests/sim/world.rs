@@ -78,7 +78,7 @@ impl Ord for Due {
 #[derive(Debug)]
 pub(crate) enum Someone {
     Node(Box<Node>),
-    Liar(Liar),
+    Liar(Box<Liar>),
 }
 
 pub(crate) struct World {
@@ -138,7 +138,7 @@ impl World {
         let mut random = Random::new(seed);
         let mut all: Vec<Someone> =
             (0..nodes).map(|who| Someone::Node(Box::new(Node::new(who, &mut random)))).collect();
-        all.extend((0..liars).map(|_| Someone::Liar(Liar::new(&mut random))));
+        all.extend((0..liars).map(|_| Someone::Liar(Box::new(Liar::new(&mut random)))));
         Self {
             seed,
             now: 0,
@@ -538,7 +538,8 @@ impl World {
             self.by_peer.insert((end.who, end.life, end.peer), (wire, nth));
         }
         let port = 40_000 + u16::try_from(self.next_peer % 20_000).expect("small");
-        let socket = |who: usize, port: u16| std::net::SocketAddr::from(([10, 0, 0, who as u8], port));
+        let last = |who: usize| u8::try_from(who).expect("few");
+        let socket = |who: usize, port: u16| std::net::SocketAddr::from(([10, 0, 0, last(who)], port));
         let listen = if dialect == Dialect::Jenny { 7545 } else { 7546 };
         let (a, b) = (socket(who, port), socket(other, listen));
         note!(self, "{who} and {other} speak {dialect:?}");
