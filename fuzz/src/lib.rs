@@ -52,6 +52,8 @@ macro_rules! for_each_target {
             http_range => spandrel_http::fuzz::fuzz_range,
             http_signed_url => spandrel_http::fuzz::fuzz_signed_url,
             inflate => spandrel_session::fuzz::fuzz_inflate,
+            ingchain_peer => spandrel_gossip::fuzz::fuzz_ingchain_peer,
+            jenny_peer => spandrel_gossip::fuzz::fuzz_jenny_peer,
             json_lines => spandrel_wire::fuzz::fuzz_json_lines,
             json_stream => spandrel_wire::fuzz::fuzz_json_stream,
             keystore => spandrel_wallet::fuzz::fuzz_keystore,

@@ -28,6 +28,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "spandrel-bridge",
             "spandrel-consensus",
             "spandrel-chain",
+            "spandrel-gossip",
             "spandrel-wallet",
         ],
     ),
