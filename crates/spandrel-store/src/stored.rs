@@ -1,0 +1,125 @@
+//! What differs between the two ledgers when they are kept on disk.
+
+use std::collections::HashMap;
+
+use spandrel_chain::{CoinSet, Kind};
+use spandrel_chain_protocol::{Coins, Notes, ReceiptId, Txid};
+use spandrel_consensus::{Change, Delta, IdHash, Unspent};
+
+use crate::codec::{put_delta, read_delta};
+
+/// A ledger that can be kept. Sealed, since its [`Kind`] is.
+pub trait Stored: Kind<State: Send, Undo: Send + Sync> {
+    /// Appends the bytes of an undo.
+    fn put_undo(undo: &Self::Undo, out: &mut Vec<u8>);
+
+    /// Reads them; `None` when they are none.
+    fn read_undo(bytes: &[u8]) -> Option<Self::Undo>;
+
+    /// Makes a state of what a coin store kept.
+    fn state(
+        key: [u64; 2],
+        coins: impl Iterator<Item = (Txid, Unspent)>,
+        receipts: impl Iterator<Item = ReceiptId>,
+    ) -> Self::State;
+
+    /// Adds all of a state to what is to be written.
+    fn gather_state<'a>(state: &'a Self::State, net: &mut Net<'a>);
+
+    /// Adds what one block did, or what undoing it did.
+    fn gather<'a>(undo: &'a Self::Undo, is_connected: bool, net: &mut Net<'a>);
+}
+
+/// The sum of what blocks did: coins that came and went again are not in it.
+#[derive(Debug)]
+pub struct Net<'a> {
+    /// Was it there before, and what is there now.
+    coins: HashMap<Txid, (bool, Option<&'a Unspent>), IdHash>,
+    receipts: HashMap<ReceiptId, (bool, bool), IdHash>,
+}
+
+impl<'a> Net<'a> {
+    pub(crate) fn new(key: [u64; 2]) -> Self {
+        let hash = IdHash::new(key);
+        Self { coins: HashMap::with_hasher(hash), receipts: HashMap::with_hasher(hash) }
+    }
+
+    /// A row had these unspent outputs and has those now.
+    fn coin(&mut self, txid: Txid, before: Option<&Unspent>, after: Option<&'a Unspent>) {
+        self.coins.entry(txid).or_insert((before.is_some(), None)).1 = after;
+    }
+
+    fn receipt(&mut self, id: ReceiptId, is_used: bool) {
+        self.receipts.entry(id).or_insert((!is_used, false)).1 = is_used;
+    }
+
+    pub(crate) fn coins(&self) -> Vec<(Txid, Option<&'a Unspent>)> {
+        let changed = self.coins.iter().filter(|(_, (was_there, now))| *was_there || now.is_some());
+        let mut coins: Vec<_> = changed.map(|(txid, (_, now))| (*txid, *now)).collect();
+        coins.sort_unstable_by_key(|(txid, _)| *txid);
+        coins
+    }
+
+    pub(crate) fn receipts(&self) -> Vec<(ReceiptId, bool)> {
+        let changed = self.receipts.iter().filter(|(_, (was_used, is_used))| was_used != is_used);
+        let mut receipts: Vec<_> = changed.map(|(id, (_, is_used))| (*id, *is_used)).collect();
+        receipts.sort_unstable();
+        receipts
+    }
+}
+
+impl Stored for Notes {
+    fn put_undo((): &(), _: &mut Vec<u8>) {}
+
+    fn read_undo(bytes: &[u8]) -> Option<()> {
+        bytes.is_empty().then_some(())
+    }
+
+    fn state(
+        _: [u64; 2],
+        _: impl Iterator<Item = (Txid, Unspent)>,
+        _: impl Iterator<Item = ReceiptId>,
+    ) -> Self::State {
+    }
+
+    fn gather_state<'a>((): &'a (), _: &mut Net<'a>) {}
+
+    fn gather<'a>((): &'a (), _: bool, _: &mut Net<'a>) {}
+}
+
+impl Stored for Coins {
+    fn put_undo(undo: &Delta, out: &mut Vec<u8>) {
+        put_delta(undo, out);
+    }
+
+    fn read_undo(bytes: &[u8]) -> Option<Delta> {
+        read_delta(bytes)
+    }
+
+    fn state(
+        key: [u64; 2],
+        coins: impl Iterator<Item = (Txid, Unspent)>,
+        receipts: impl Iterator<Item = ReceiptId>,
+    ) -> CoinSet {
+        CoinSet::from_parts(key, coins, receipts)
+    }
+
+    fn gather_state<'a>(state: &'a CoinSet, net: &mut Net<'a>) {
+        for (txid, unspent) in state.iter() {
+            net.coin(*txid, None, Some(unspent));
+        }
+        for id in state.receipts() {
+            net.receipt(*id, true);
+        }
+    }
+
+    fn gather<'a>(undo: &'a Delta, is_connected: bool, net: &mut Net<'a>) {
+        for Change { txid, before, after } in &undo.changes {
+            let (from, to) = if is_connected { (before, after) } else { (after, before) };
+            net.coin(*txid, from.as_ref(), to.as_ref());
+        }
+        for id in &undo.receipts {
+            net.receipt(*id, is_connected);
+        }
+    }
+}
