@@ -27,7 +27,8 @@ const BLOCK: u32 = u32::from_le_bytes(*b"BLCK");
 const COMMIT: u32 = u32::from_le_bytes(*b"CMIT");
 const COMMIT_BYTES: usize = 44;
 /// Bytes before the first record.
-pub(crate) const START: u64 = 20;
+pub(crate) const START: u64 = START_BYTES as u64;
+const START_BYTES: usize = 20;
 /// Bytes of a block's record before its text.
 pub(crate) const HEAD_BYTES: usize = Head::RECORD_BYTES;
 
@@ -166,7 +167,7 @@ impl Journal {
     /// Opens the file, or makes it. What is in it is found with [`next`](Self::next); [`cut`](Self::cut) ends that.
     pub(crate) fn open(disk: &Arc<dyn Disk>, ledger: Ledger, limits: &Limits) -> Result<Self, StoreError> {
         let file = disk.open(FILE).map_err(StoreError::disk(FILE))?;
-        let mut start = [0; START as usize];
+        let mut start = [0; START_BYTES];
         let len = file.len().map_err(StoreError::disk(FILE))?;
         if len >= START {
             file.read_at(0, &mut start).map_err(StoreError::disk(FILE))?;
@@ -508,13 +509,13 @@ impl Window<'_> {
     }
 }
 
-fn start_of(ledger: Ledger) -> [u8; START as usize] {
-    let mut bytes = Vec::with_capacity(START as usize);
+fn start_of(ledger: Ledger) -> [u8; START_BYTES] {
+    let mut bytes = Vec::with_capacity(START_BYTES);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&[ledger_code(ledger), 0, 0, 0]);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
-    let mut start = [0; START as usize];
+    let mut start = [0; START_BYTES];
     start.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
     start
 }
@@ -526,12 +527,12 @@ const fn ledger_code(ledger: Ledger) -> u8 {
     }
 }
 
-fn is_start(start: &[u8; START as usize]) -> bool {
+fn is_start(start: &[u8; START_BYTES]) -> bool {
     let (head, crc) = start.split_at(16);
     *crc == crc32fast::hash(head).to_le_bytes() && head.starts_with(MAGIC)
 }
 
-fn check_start(start: &[u8; START as usize], ledger: Ledger) -> Result<(), StoreError> {
+fn check_start(start: &[u8; START_BYTES], ledger: Ledger) -> Result<(), StoreError> {
     if !is_start(start) {
         return Err(StoreError::Damaged { file: FILE, at: 0, what: "the start is not that of a journal" });
     }

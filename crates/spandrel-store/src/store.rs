@@ -431,9 +431,11 @@ impl<P: Stored, C: CoinStore> ChainStore<P, C> {
             C::remove(&self.disk)?;
             self.is_spoiled = false;
         }
-        C::open(&self.disk, &self.limits).inspect_err(|error| {
+        let coins = C::open(&self.disk, &self.limits).inspect_err(|error| {
             self.is_spoiled = matches!(error, StoreError::Damaged { .. } | StoreError::Sync { .. });
-        })
+        })?;
+        self.disk.sync_names().map_err(StoreError::sync("the folder of the chain"))?;
+        Ok(coins)
     }
 
     /// Flushes, packs the coin store and closes. Without it nothing is lost; the next start replays more.
