@@ -172,13 +172,14 @@ impl Journal {
         if len >= START {
             file.read_at(0, &mut start).map_err(StoreError::disk(FILE))?;
         }
-        if len <= START && !is_start(&start) {
-            // Nothing was ever committed to it.
+        if len > START || is_start(&start) {
+            check_start(&start, ledger)?;
+        }
+        if len <= START {
+            // Nothing was ever committed to it. Also when it looks well: an earlier process may have failed to sync it.
             file.set_len(0).map_err(StoreError::disk(FILE))?;
             file.write_at(0, &start_of(ledger)).map_err(StoreError::disk(FILE))?;
             file.sync().map_err(StoreError::sync(FILE))?;
-        } else {
-            check_start(&start, ledger)?;
         }
         Ok(Self {
             disk: Arc::clone(disk),
@@ -276,6 +277,19 @@ impl Journal {
     /// Takes a commit that was found as durable.
     pub(crate) fn follow(&mut self, commit: &Commit) {
         (self.end, self.commits) = (commit.end, commit.number);
+    }
+
+    /// Writes a commit that was found at the end once more, as it is. An earlier process may have failed to sync it and
+    /// died; then the system may show bytes that it will never write by itself.
+    pub(crate) fn write_again(&self, start: u64) -> Result<(), StoreError> {
+        let mut at = start;
+        while at < self.end {
+            let mut part = vec![0; usize::try_from(WINDOW_BYTES.min(self.end - at)).unwrap_or_default()];
+            self.file.read_at(at, &mut part).map_err(StoreError::disk(FILE))?;
+            self.file.write_at(at, &part).map_err(StoreError::disk(FILE))?;
+            at += part.len() as u64;
+        }
+        Ok(())
     }
 
     /// Goes to a place that is known to be the end of a commit.

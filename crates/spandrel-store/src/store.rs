@@ -12,6 +12,9 @@ use crate::stored::Net;
 use crate::texts::Texts;
 use crate::{Batch, CoinStore, Disk, Head, Limits, Point, RedbCoins, StoreError, Stored};
 
+/// The names of the files, when syncing them fails.
+const FOLDER: &str = "the folder of the chain";
+
 /// What the machine is made with, and what to do about damage.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -136,7 +139,8 @@ impl<P: Stored, C: CoinStore> ChainStore<P, C> {
     /// no error: it is made anew from the journal.
     pub fn open(disk: Arc<dyn Disk>, start: &Start) -> Result<(Self, Chain<P>), StoreError> {
         match Self::try_open(&disk, start) {
-            Err(StoreError::Damaged { file, .. }) if file != journal::FILE => {}
+            Err(StoreError::Damaged { file, .. } | StoreError::Sync { file, .. })
+                if file != journal::FILE && file != FOLDER => {}
             Err(StoreError::Chain(_)) => {}
             done => return done,
         }
@@ -164,12 +168,16 @@ impl<P: Stored, C: CoinStore> ChainStore<P, C> {
             recovery: Recovery::default(),
         };
         // Also those that an earlier process made and could not sync.
-        disk.sync_names().map_err(StoreError::sync("the folder of the chain"))?;
+        disk.sync_names().map_err(StoreError::sync(FOLDER))?;
         if let Some(point) = base {
             store.stand_at(&point, &coins, start.damage)?;
         }
-        let replay = store.scan(start.damage)?;
+        let mut last = None;
+        let replay = store.scan(start.damage, &mut last)?;
         let chain = store.replay(start, &coins, &replay)?;
+        if let Some(last) = last {
+            store.journal.write_again(last)?;
+        }
         store.journal.cut()?;
         store.coins = Some(coins);
         Ok((store, chain))
@@ -203,14 +211,17 @@ impl<P: Stored, C: CoinStore> ChainStore<P, C> {
         Ok(())
     }
 
-    /// Reads the commits after the coin store's point.
-    fn scan(&mut self, damage: Damage) -> Result<Vec<Replay>, StoreError> {
+    /// Reads the commits after the coin store's point; `last` is where the last of them starts.
+    fn scan(&mut self, damage: Damage, last: &mut Option<u64>) -> Result<Vec<Replay>, StoreError> {
         let (len, mut replay) = (self.journal.len()?, Vec::new());
         loop {
             let what = match self.journal.next(len)? {
                 Next::End => return Ok(replay),
                 Next::Commit(commit) => match self.take(&commit, &mut replay) {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        *last = Some(commit.start);
+                        continue;
+                    }
                     Err(what) => what,
                 },
                 Next::Torn(what) => {
@@ -415,6 +426,10 @@ impl<P: Stored, C: CoinStore> ChainStore<P, C> {
             };
             if let Err(error) = coins.write(&batch) {
                 self.is_spoiled = !matches!(error, StoreError::Disk { .. });
+                drop(coins);
+                if self.is_spoiled && C::remove(&self.disk).is_ok() {
+                    self.is_spoiled = false;
+                }
                 return Err(error);
             }
         }
@@ -434,7 +449,7 @@ impl<P: Stored, C: CoinStore> ChainStore<P, C> {
         let coins = C::open(&self.disk, &self.limits).inspect_err(|error| {
             self.is_spoiled = matches!(error, StoreError::Damaged { .. } | StoreError::Sync { .. });
         })?;
-        self.disk.sync_names().map_err(StoreError::sync("the folder of the chain"))?;
+        self.disk.sync_names().map_err(StoreError::sync(FOLDER))?;
         Ok(coins)
     }
 

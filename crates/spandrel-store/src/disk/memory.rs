@@ -30,7 +30,7 @@ pub enum Loss {
     Tail,
     /// Each write, cut and name by itself, writes by sectors of 512 bytes.
     Some,
-    /// Files as long as they were, with zeros where the bytes should be. Names are there.
+    /// Files as long as they were, with zeros where they grew; what was written over is as before. Names are there.
     Zeros,
 }
 
@@ -201,7 +201,7 @@ impl Content {
             Loss::Zeros => {
                 for change in &self.unsure {
                     match change {
-                        Change::Write(at, lost, _) => write(&mut bytes, *at, &vec![0; lost.len()]),
+                        Change::Write(at, lost, _) => bytes.resize(bytes.len().max(at + lost.len()), 0),
                         Change::SetLen(_) => change.make(&mut bytes),
                     }
                 }
@@ -381,7 +381,7 @@ mod tests {
         disk.sync_names().unwrap();
         file.write_at(2, b"unsure").unwrap();
         for (loss, want) in
-            [(Loss::All, &b"sure"[..]), (Loss::Nothing, b"suunsure"), (Loss::Zeros, b"su\0\0\0\0\0\0")]
+            [(Loss::All, &b"sure"[..]), (Loss::Nothing, b"suunsure"), (Loss::Zeros, b"sure\0\0\0\0")]
         {
             assert_eq!(seen(&disk.crash(loss, 1)).unwrap(), want, "{loss:?}");
         }

@@ -1,6 +1,6 @@
 //! The store with the machine it keeps: reading back, reorganisations, faults at every step, loss of power anywhere.
 
-#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop with a panic")]
 
 mod faults;
 mod journal;

@@ -73,7 +73,7 @@ fn payment(ledger: &CoinLedger, payer: u8, salt: u8, height: u64) -> Option<Tran
     let coins = ledger.spendable(&from.account());
     let coin = coins.get(usize::from(salt) % coins.len().max(1))?;
     let amount = Amount::new(coin.1.get().div_ceil(3))?;
-    let received = if payer % 2 == 0 {
+    let received = if payer.is_multiple_of(2) {
         key((payer + 1) % 4).account()
     } else {
         Account::from_bytes([salt ^ u8::try_from(height % 251).unwrap(); 20])
