@@ -8,6 +8,10 @@ use crate::codec::{put_delta, read_delta};
 use crate::{ChainStore, Damage, MemoryDisk, NoCoins, Start, StoreError, Stored};
 
 /// Any bytes as an undo: what is read is written the same.
+///
+/// # Panics
+///
+/// When it is not.
 pub fn fuzz_chain_undo(data: &[u8]) {
     if let Some(delta) = read_delta(data) {
         let mut bytes = Vec::new();
@@ -16,10 +20,18 @@ pub fn fuzz_chain_undo(data: &[u8]) {
     }
 }
 
-/// Any bytes as a journal, of either ledger: opened or refused; what was opened once opens again the same.
+/// Any bytes as a journal, of either ledger, as they are and with checksums that fit: opened or refused; what was opened
+/// once opens again the same.
+///
+/// # Panics
+///
+/// When it does not.
 pub fn fuzz_chain_journal(data: &[u8]) {
     journal::<Notes>(data);
     journal::<Coins>(data);
+    let sealed = crate::journal::sealed_again(data);
+    journal::<Notes>(&sealed);
+    journal::<Coins>(&sealed);
 }
 
 fn journal<P: Stored>(data: &[u8]) {

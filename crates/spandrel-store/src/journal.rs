@@ -560,3 +560,44 @@ fn check_start(start: &[u8; START_BYTES], ledger: Ledger) -> Result<(), StoreErr
     }
     Ok(())
 }
+
+/// The same bytes as far as they look like records, with checksums that fit, so that a fuzzer gets behind them.
+pub(crate) fn sealed_again(data: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::with_capacity(data.len()), data);
+    if let Some((start, after)) = rest.split_first_chunk::<START_BYTES>() {
+        out.extend_from_slice(start.get(..16).unwrap_or_default());
+        out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+        rest = after;
+    }
+    let (mut heads, mut start, mut blocks, mut number) = (crc32fast::Hasher::new(), out.len() as u64, 0, 0);
+    loop {
+        let kind = rest.first_chunk().map(|kind| u32::from_le_bytes(*kind));
+        if kind == Some(BLOCK)
+            && let Some((head, after)) = rest.split_first_chunk::<HEAD_BYTES>()
+        {
+            let mut fields = Bytes(head.get(8..).unwrap_or_default());
+            let mut len = || usize::try_from(fields.u32().unwrap_or_default()).unwrap_or_default();
+            let len = len().saturating_add(len()).min(after.len());
+            let (content, after) = after.split_at(len);
+            let (before, behind) = (head.get(8..32).unwrap_or_default(), head.get(36..).unwrap_or_default());
+            let crc = crc32fast::hash(content).to_le_bytes();
+            let head: [u8; HEAD_BYTES] = sealed(BLOCK, &[before, &crc, behind]);
+            heads.update(&head);
+            out.extend_from_slice(&head);
+            out.extend_from_slice(content);
+            (rest, blocks) = (after, blocks + 1);
+        } else if kind == Some(COMMIT)
+            && let Some((seal, after)) = rest.split_first_chunk::<COMMIT_BYTES>()
+        {
+            number += 1;
+            let mut fields = Bytes(seal.get(24..).unwrap_or_default());
+            let fork = fields.u64().unwrap_or_default();
+            let heads_crc = std::mem::take(&mut heads).finalize();
+            out.extend_from_slice(&Seal { number, start, fork, blocks, heads_crc }.write());
+            (rest, start, blocks) = (after, out.len() as u64, 0);
+        } else {
+            out.extend_from_slice(rest);
+            return out;
+        }
+    }
+}

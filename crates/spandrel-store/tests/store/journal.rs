@@ -139,6 +139,22 @@ fn a_later_version_is_refused() {
     assert!(matches!(refused, StoreError::Newer { version: 2, known: 1, .. }), "{refused}");
 }
 
+/// Journals of a real history, whole and changed, through the fuzzer's entries.
+#[test]
+fn fuzz_entries_take_real_journals() {
+    let (bytes, ends, _) = history();
+    spandrel_store::fuzz::fuzz_chain_journal(&bytes);
+    spandrel_store::fuzz::fuzz_chain_undo(&[0, 0]);
+    for at in (0..bytes.len()).step_by(3).chain(ends[0]..ends[0] + 110) {
+        for flip in [1, 0x80] {
+            let mut changed = bytes.clone();
+            changed[at] ^= flip;
+            spandrel_store::fuzz::fuzz_chain_journal(&changed);
+            spandrel_store::fuzz::fuzz_chain_undo(&changed[at..]);
+        }
+    }
+}
+
 /// CRC-32 as zip has it, by the book.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {

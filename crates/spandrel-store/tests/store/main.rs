@@ -4,6 +4,7 @@
 
 mod faults;
 mod journal;
+mod kill;
 mod model;
 mod power;
 mod story;
