@@ -42,6 +42,9 @@ pub trait CoinStore: Debug + Send + Sized {
     /// The point it is complete up to; `None` when it is empty.
     fn point(&self) -> Option<Point>;
 
+    /// Can it follow to a chain that shares only so many blocks with the one it has? If not, it is written as a whole.
+    fn can_keep(&self, heads_kept: usize) -> bool;
+
     /// The heads of all blocks up to the point, lowest first.
     ///
     /// # Errors
@@ -86,6 +89,8 @@ pub struct Batch<'a> {
     pub heads: &'a [Head],
     /// Rows whose unspent outputs changed, each once, by identifier; `None`: none are left.
     pub coins: Vec<(Txid, Option<&'a Unspent>)>,
-    /// Receipts, each once; `false`: not used any more.
-    pub receipts: Vec<(ReceiptId, bool)>,
+    /// The receipts of the blocks from `heads_kept` on, block by block; those that were there for them are gone.
+    pub receipts: Vec<&'a [ReceiptId]>,
+    /// All receipts, when this is all there is: nobody knows of which blocks they are.
+    pub loose_receipts: Vec<ReceiptId>,
 }

@@ -406,23 +406,31 @@ impl<P: Stored, C: CoinStore> ChainStore<P, C> {
         };
         let mut coins = self.take_coins()?;
         if coins.point() != Some(point) {
-            let is_whole = self.pending.is_over || coins.point() != self.pending.base;
-            let mut net = Net::new(self.key);
+            let pending = &self.pending;
+            let is_whole =
+                pending.is_over || coins.point() != pending.base || !coins.can_keep(pending.heads_kept);
+            let (mut net, mut stack, mut loose_receipts) = (Net::new(self.key), Vec::new(), Vec::new());
             if is_whole {
-                P::gather_state(chain.state(), &mut net);
+                loose_receipts = P::gather_state(chain.state(), &mut net);
             } else {
-                self.pending
-                    .steps
-                    .iter()
-                    .for_each(|(undo, is_connected)| P::gather(undo, *is_connected, &mut net));
+                for (undo, is_connected) in &pending.steps {
+                    P::gather(undo, *is_connected, &mut net);
+                    if *is_connected {
+                        stack.push(P::receipts(undo));
+                    } else {
+                        // Below those that joined since the last point are only blocks that were there before.
+                        stack.pop();
+                    }
+                }
             }
             let batch = Batch {
                 point,
                 is_whole,
-                heads_kept: self.pending.heads_kept,
+                heads_kept: if is_whole { 0 } else { pending.heads_kept },
                 heads: &self.heads,
                 coins: net.coins(),
-                receipts: net.receipts(),
+                receipts: stack,
+                loose_receipts,
             };
             if let Err(error) = coins.write(&batch) {
                 self.is_spoiled = !matches!(error, StoreError::Disk { .. });

@@ -23,8 +23,11 @@ pub trait Stored: Kind<State: Send, Undo: Send + Sync> {
         receipts: impl Iterator<Item = ReceiptId>,
     ) -> Self::State;
 
-    /// Adds all of a state to what is to be written.
-    fn gather_state<'a>(state: &'a Self::State, net: &mut Net<'a>);
+    /// The receipts a block used.
+    fn receipts(undo: &Self::Undo) -> &[ReceiptId];
+
+    /// Adds all of a state to what is to be written, and gives all receipts.
+    fn gather_state<'a>(state: &'a Self::State, net: &mut Net<'a>) -> Vec<ReceiptId>;
 
     /// Adds what one block did, or what undoing it did.
     fn gather<'a>(undo: &'a Self::Undo, is_connected: bool, net: &mut Net<'a>);
@@ -35,13 +38,11 @@ pub trait Stored: Kind<State: Send, Undo: Send + Sync> {
 pub struct Net<'a> {
     /// Was it there before, and what is there now.
     coins: HashMap<Txid, (bool, Option<&'a Unspent>), IdHash>,
-    receipts: HashMap<ReceiptId, (bool, bool), IdHash>,
 }
 
 impl<'a> Net<'a> {
     pub(crate) fn new(key: [u64; 2]) -> Self {
-        let hash = IdHash::new(key);
-        Self { coins: HashMap::with_hasher(hash), receipts: HashMap::with_hasher(hash) }
+        Self { coins: HashMap::with_hasher(IdHash::new(key)) }
     }
 
     /// A row had these unspent outputs and has those now.
@@ -49,22 +50,11 @@ impl<'a> Net<'a> {
         self.coins.entry(txid).or_insert((before.is_some(), None)).1 = after;
     }
 
-    fn receipt(&mut self, id: ReceiptId, is_used: bool) {
-        self.receipts.entry(id).or_insert((!is_used, false)).1 = is_used;
-    }
-
     pub(crate) fn coins(&self) -> Vec<(Txid, Option<&'a Unspent>)> {
         let changed = self.coins.iter().filter(|(_, (was_there, now))| *was_there || now.is_some());
         let mut coins: Vec<_> = changed.map(|(txid, (_, now))| (*txid, *now)).collect();
         coins.sort_unstable_by_key(|(txid, _)| *txid);
         coins
-    }
-
-    pub(crate) fn receipts(&self) -> Vec<(ReceiptId, bool)> {
-        let changed = self.receipts.iter().filter(|(_, (was_used, is_used))| was_used != is_used);
-        let mut receipts: Vec<_> = changed.map(|(id, (_, is_used))| (*id, *is_used)).collect();
-        receipts.sort_unstable();
-        receipts
     }
 }
 
@@ -82,7 +72,13 @@ impl Stored for Notes {
     ) -> Self::State {
     }
 
-    fn gather_state<'a>((): &'a (), _: &mut Net<'a>) {}
+    fn receipts((): &()) -> &[ReceiptId] {
+        &[]
+    }
+
+    fn gather_state<'a>((): &'a (), _: &mut Net<'a>) -> Vec<ReceiptId> {
+        Vec::new()
+    }
 
     fn gather<'a>((): &'a (), _: bool, _: &mut Net<'a>) {}
 }
@@ -104,22 +100,21 @@ impl Stored for Coins {
         CoinSet::from_parts(key, coins, receipts)
     }
 
-    fn gather_state<'a>(state: &'a CoinSet, net: &mut Net<'a>) {
+    fn receipts(undo: &Delta) -> &[ReceiptId] {
+        &undo.receipts
+    }
+
+    fn gather_state<'a>(state: &'a CoinSet, net: &mut Net<'a>) -> Vec<ReceiptId> {
         for (txid, unspent) in state.iter() {
             net.coin(*txid, None, Some(unspent));
         }
-        for id in state.receipts() {
-            net.receipt(*id, true);
-        }
+        state.receipts().copied().collect()
     }
 
     fn gather<'a>(undo: &'a Delta, is_connected: bool, net: &mut Net<'a>) {
         for Change { txid, before, after } in &undo.changes {
             let (from, to) = if is_connected { (before, after) } else { (after, before) };
             net.coin(*txid, from.as_ref(), to.as_ref());
-        }
-        for id in &undo.receipts {
-            net.receipt(*id, is_connected);
         }
     }
 }

@@ -25,6 +25,10 @@ impl CoinStore for NoCoins {
         None
     }
 
+    fn can_keep(&self, _: usize) -> bool {
+        true
+    }
+
     fn heads(&self) -> Result<Items<'_, Head>, StoreError> {
         Ok(Box::new(std::iter::empty()))
     }

@@ -2,10 +2,14 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | `version`, `point` | 4 bytes; a point |
+//! | `meta` | `version`, `point`, `floor` | 4 bytes; a point; 8 bytes: how many blocks share the loose receipts |
 //! | `heads` | number of a group of 256 blocks | their heads, one after the other |
 //! | `coins` | identifier of a row | its unspent outputs |
-//! | `receipts` | identifier of a receipt | nothing |
+//! | `receipts` | number of a block, from 0 on | identifiers of its receipts, one after the other |
+//! | `loose` | number of a group | identifiers of receipts of the blocks below the floor |
+//!
+//! Receipts stand by block, not each by itself: nobody looks for one here, and a block is one entry at the end of a table
+//! instead of a thousand all over it.
 
 use std::io;
 use std::sync::Arc;
@@ -24,11 +28,13 @@ use crate::{Disk, DiskFile, Head, Limits, Point, StoreError};
 const FILE: &str = "coins.redb";
 const VERSION: u32 = 1;
 const GROUP: usize = 256;
+const LOOSE_GROUP: usize = 4096;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const HEADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("heads");
 const COINS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("coins");
-const RECEIPTS: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("receipts");
+const RECEIPTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("receipts");
+const LOOSE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("loose");
 
 /// Unspent outputs in one redb file, which takes up to four times the live data; [`tidy`](CoinStore::tidy) packs it.
 #[derive(Debug)]
@@ -37,6 +43,8 @@ pub struct RedbCoins {
     file: Arc<dyn DiskFile>,
     health: Arc<Health>,
     point: Option<Point>,
+    /// Blocks below this cannot leave one by one: their receipts are loose.
+    floor: u64,
 }
 
 impl CoinStore for RedbCoins {
@@ -48,8 +56,8 @@ impl CoinStore for RedbCoins {
             .set_cache_size(limits.cache_bytes)
             .create_with_backend(backend)
             .map_err(|error| health.explain(error))?;
-        let mut coins = Self { database, file, health, point: None };
-        coins.point = coins.read_point()?;
+        let mut coins = Self { database, file, health, point: None, floor: 0 };
+        coins.read_meta()?;
         Ok(coins)
     }
 
@@ -60,6 +68,10 @@ impl CoinStore for RedbCoins {
 
     fn point(&self) -> Option<Point> {
         self.point
+    }
+
+    fn can_keep(&self, heads_kept: usize) -> bool {
+        heads_kept as u64 >= self.floor
     }
 
     fn heads(&self) -> Result<Items<'_, Head>, StoreError> {
@@ -99,13 +111,22 @@ impl CoinStore for RedbCoins {
     }
 
     fn receipts(&self) -> Result<Items<'_, ReceiptId>, StoreError> {
-        let Some(table) = self.read(|read| read.open_table(RECEIPTS))? else {
-            return Ok(Box::new(std::iter::empty()));
-        };
-        let rows = table.range::<&[u8; 32]>(..).map_err(|e| self.health.explain(e))?;
-        Ok(Box::new(rows.map(|row| {
-            let (key, _) = row.map_err(|error| self.health.explain(error))?;
-            Ok(ReceiptId::from_bytes(*key.value()))
+        let mut groups = Vec::new();
+        for table in [LOOSE, RECEIPTS] {
+            if let Some(table) = self.read(|read| read.open_table(table))? {
+                groups.push(table.range::<u64>(..).map_err(|e| self.health.explain(e))?);
+            }
+        }
+        Ok(Box::new(groups.into_iter().flatten().flat_map(|group| -> Vec<Result<ReceiptId, StoreError>> {
+            let ids = match group {
+                Ok((_, ids)) => ids,
+                Err(error) => return vec![Err(self.health.explain(error))],
+            };
+            let (ids, rest) = ids.value().as_chunks::<32>();
+            if !rest.is_empty() {
+                return vec![Err(damaged("a group of receipts is cut"))];
+            }
+            ids.iter().map(|id| Ok(ReceiptId::from_bytes(*id))).collect()
         })))
     }
 
@@ -118,6 +139,9 @@ impl CoinStore for RedbCoins {
             .and_then(|()| write.commit().map_err(redb::Error::from))
             .map_err(|e| self.health.explain(e))?;
         self.point = Some(batch.point);
+        if batch.is_whole {
+            self.floor = batch.point.blocks;
+        }
         Ok(())
     }
 
@@ -140,6 +164,7 @@ fn fill(write: &WriteTransaction, batch: &Batch<'_>) -> Result<(), redb::Error> 
     if batch.is_whole {
         write.delete_table(COINS)?;
         write.delete_table(RECEIPTS)?;
+        write.delete_table(LOOSE)?;
         write.delete_table(HEADS)?;
     }
     let mut bytes = Vec::new();
@@ -154,17 +179,22 @@ fn fill(write: &WriteTransaction, batch: &Batch<'_>) -> Result<(), redb::Error> 
             None => drop(coins.remove(txid.as_bytes())?),
         }
     }
+    let mut put = |ids: &[ReceiptId]| {
+        bytes.clear();
+        ids.iter().for_each(|id| bytes.extend_from_slice(id.as_bytes()));
+        std::mem::take(&mut bytes)
+    };
+    let mut loose = write.open_table(LOOSE)?;
+    for (number, ids) in (0_u64..).zip(batch.loose_receipts.chunks(LOOSE_GROUP)) {
+        loose.insert(number, put(ids).as_slice())?;
+    }
     let mut receipts = write.open_table(RECEIPTS)?;
-    for (id, is_used) in &batch.receipts {
-        if *is_used {
-            receipts.insert(id.as_bytes(), ())?;
-        } else {
-            receipts.remove(id.as_bytes())?;
-        }
+    receipts.retain_in(batch.heads_kept as u64.., |_, _| false)?;
+    for (place, ids) in (batch.heads_kept as u64..).zip(&batch.receipts).filter(|(_, ids)| !ids.is_empty()) {
+        receipts.insert(place, put(ids).as_slice())?;
     }
     let mut heads = write.open_table(HEADS)?;
-    let kept = if batch.is_whole { 0 } else { batch.heads_kept / GROUP };
-    for (number, group) in (0_u64..).zip(batch.heads.chunks(GROUP)).skip(kept) {
+    for (number, group) in (0_u64..).zip(batch.heads.chunks(GROUP)).skip(batch.heads_kept / GROUP) {
         bytes.clear();
         group.iter().for_each(|head| head.put(&mut bytes));
         heads.insert(number, bytes.as_slice())?;
@@ -176,6 +206,9 @@ fn fill(write: &WriteTransaction, batch: &Batch<'_>) -> Result<(), redb::Error> 
     bytes.clear();
     batch.point.put(&mut bytes);
     meta.insert("point", bytes.as_slice())?;
+    if batch.is_whole {
+        meta.insert("floor", batch.point.blocks.to_le_bytes().as_slice())?;
+    }
     Ok(())
 }
 
@@ -196,16 +229,18 @@ impl RedbCoins {
         }
     }
 
-    fn read_point(&self) -> Result<Option<Point>, StoreError> {
-        let Some(meta) = self.read(|read| read.open_table(META))? else { return Ok(None) };
-        let version = meta.get("version").map_err(|e| self.health.explain(e))?;
-        let version = version.and_then(|version| Bytes(version.value()).u32());
+    fn read_meta(&mut self) -> Result<(), StoreError> {
+        let Some(meta) = self.read(|read| read.open_table(META))? else { return Ok(()) };
+        let get = |key| meta.get(key).map_err(|e| self.health.explain(e));
+        let version = get("version")?.and_then(|version| Bytes(version.value()).u32());
         if version != Some(VERSION) {
             return Err(damaged("it has another version"));
         }
-        let point = meta.get("point").map_err(|e| self.health.explain(e))?;
-        let point = point.and_then(|point| Point::read(point.value()));
-        point.map(Some).ok_or_else(|| damaged("the point it is complete up to cannot be read"))
+        let point = get("point")?.and_then(|point| Point::read(point.value()));
+        let floor = get("floor")?.and_then(|floor| Bytes(floor.value()).u64());
+        self.point = Some(point.ok_or_else(|| damaged("the point it is complete up to cannot be read"))?);
+        self.floor = floor.unwrap_or_default();
+        Ok(())
     }
 }
 
