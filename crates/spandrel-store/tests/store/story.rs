@@ -1,11 +1,14 @@
 //! Blocks with transfers, a history of updates over them, and a node that stores it.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use spandrel_chain::{Chain, CoinLedger, CoinSet, NoArchive, Offered, Secrets, Update};
 use spandrel_chain_protocol::{
-    Account, Amount, CoinBlock, Coins, Nonce, PublicKey, Receipt, ReceiptNonce, SignatureText, Transaction,
-    WallMillis,
+    Account, Amount, BlockHash, CoinBlock, Coins, Nonce, PublicKey, Receipt, ReceiptNonce, SignatureText,
+    Transaction, WallMillis,
 };
 use spandrel_consensus::{Rules, SignatureCheck, Verifier};
 use spandrel_store::{ChainStore, CoinStore, Limits, MemoryDisk, Start, StoreError};
@@ -90,14 +93,22 @@ fn payment(ledger: &CoinLedger, payer: u8, salt: u8, height: u64) -> Option<Tran
     Transaction::pay(receipt, &[*coin])
 }
 
-/// The chain of these blocks as a machine that never saw a disk makes it.
-pub(crate) fn clean(blocks: &[Arc<CoinBlock>]) -> Chain<Coins> {
-    let limits = spandrel_chain::Limits::default();
-    let mut chain = Chain::new(CoinSet::new([9, 9]), [9, 9], Rules::default(), &limits);
-    if blocks.len() > 1 {
-        chain.offer_chain(blocks.to_vec(), NOW, &Yes, &NoArchive).unwrap();
-    }
-    chain
+thread_local! {
+    static CLEAN: RefCell<HashMap<BlockHash, Rc<Chain<Coins>>>> = RefCell::default();
+}
+
+/// The chain of these blocks as a machine that never saw a disk makes it. Made once for each tip.
+fn clean(blocks: &[Arc<CoinBlock>]) -> Rc<Chain<Coins>> {
+    let make = || {
+        let limits = spandrel_chain::Limits::default();
+        let mut chain = Chain::new(CoinSet::new([9, 9]), [9, 9], Rules::default(), &limits);
+        if blocks.len() > 1 {
+            chain.offer_chain(blocks.to_vec(), NOW, &Yes, &NoArchive).unwrap();
+        }
+        Rc::new(chain)
+    };
+    let tip = blocks.last().unwrap().header.hash;
+    CLEAN.with_borrow_mut(|known| Rc::clone(known.entry(tip).or_insert_with(make)))
 }
 
 /// Machine and store together, as a node has them.

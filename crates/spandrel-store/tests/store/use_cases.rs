@@ -230,6 +230,42 @@ fn limits_hold() {
     }
 }
 
+/// A coin store that was written as a whole does not know whose receipts are whose; blocks leave it all the same.
+#[test]
+fn blocks_leave_a_coin_store_that_was_written_as_a_whole() {
+    let main = extend(&[], 12, 1);
+    let fork = extend(&main[..8], 8, 2);
+    let (disk, start) = (MemoryDisk::new(), start(Limits::default().with_flush_after(u64::MAX, 3)));
+    let mut node = Node::<RedbCoins>::open(&disk, &start).unwrap();
+    for update in node.offer(&main[1..], false) {
+        node.store.commit(&update).unwrap();
+    }
+    node.store.flush(&node.chain).unwrap();
+    // Not over now: the flush after this is one of changes, if it may.
+    let updates = node.offer(&fork[..14], true);
+    assert_eq!(updates[0].disconnected.len(), 5);
+    assert!(updates[0].disconnected.iter().any(|step| !step.undo.receipts.is_empty()));
+    let relaxed = {
+        let mut start = start.clone();
+        start.limits = Limits::default();
+        start
+    };
+    node.store.commit(&updates[0]).unwrap();
+    drop(node);
+    let mut node = Node::<RedbCoins>::open(&disk, &relaxed).unwrap();
+    node.store.flush(&node.chain).unwrap();
+    drop(node);
+    let mut node = Node::<RedbCoins>::open(&disk, &relaxed).unwrap();
+    assert_eq!(node.store.recovery().replayed_blocks, 0);
+    node.must_be(&fork[..14], "after a reorganisation below a whole one");
+    for update in node.offer(&fork[14..], false) {
+        node.store.commit(&update).unwrap();
+    }
+    node.store.flush(&node.chain).unwrap();
+    drop(node);
+    Node::<RedbCoins>::open(&disk, &relaxed).unwrap().must_be(&fork, "and on");
+}
+
 #[test]
 fn the_first_block_is_there_from_the_start() {
     let (disk, start) = (MemoryDisk::new(), start(Limits::default()));
