@@ -20,7 +20,7 @@ use spandrel_chain_protocol::{
     SignatureText, Transaction, TxOut, Txid,
 };
 use spandrel_consensus::{Change, Delta, Rules, Unspent};
-use spandrel_store::{ChainStore, Folder, NoCoins, RedbCoins, Start};
+use spandrel_store::{Batch, ChainStore, CoinStore as _, Folder, Limits, NoCoins, Point, RedbCoins, Start};
 
 const ROWS: u64 = 1000;
 const BLOCKS: u64 = 28;
@@ -162,6 +162,32 @@ fn block_flush(bencher: Bencher<'_, '_>) {
             store.flush(&chain).expect("a disk");
             (store, dir)
         });
+}
+
+/// A flush of 28,000 rows gone and 28,000 new ones into a coin store of a million.
+#[divan::bench(sample_count = 5)]
+fn flush_into_a_million(bencher: Bencher<'_, '_>) {
+    const GONE: u64 = ROWS * BLOCKS;
+    let dir = dir();
+    let disk: Arc<dyn spandrel_store::Disk> = folder(&dir);
+    let mut store = RedbCoins::open(&disk, &Limits::default()).expect("empty");
+    let unspent = Unspent::of_outputs(&outputs(1)).expect("two outputs");
+    let mut write = |from: u64, to: u64, gone: u64, is_whole: bool| {
+        let old = (gone..gone + GONE).map(|n| (Txid::from_bytes(id(n)), None));
+        let new = (from..to).map(|n| (Txid::from_bytes(id(n)), Some(&unspent)));
+        let mut coins: Vec<_> = if is_whole { new.collect() } else { old.chain(new).collect() };
+        coins.sort_unstable_by_key(|(txid, _)| *txid);
+        let point = Point { end: to, commits: 1, blocks: 0, tip: BlockHash::ZERO };
+        let (receipts, loose_receipts) = (vec![], vec![]);
+        let batch = Batch { point, is_whole, heads_kept: 0, heads: &[], coins, receipts, loose_receipts };
+        store.write(&batch).expect("a disk");
+    };
+    write(0, 1_000_000, 0, true);
+    let mut at = 0;
+    bencher.counter(ItemsCount::new(2 * GONE)).bench_local(|| {
+        write(1_000_000 + at, 1_000_000 + at + GONE, at, false);
+        at += GONE;
+    });
 }
 
 /// A machine that stands where these updates lead.

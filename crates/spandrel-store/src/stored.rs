@@ -118,3 +118,40 @@ impl Stored for Coins {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use spandrel_chain_protocol::{Account, Amount, TxOut};
+
+    use super::*;
+
+    #[test]
+    fn what_came_and_went_is_not_written() {
+        let unspent = |n: u8| {
+            let amount = Amount::new(u64::from(n)).unwrap();
+            Unspent::of_outputs(&[TxOut::new(Account::from_bytes([n; 20]), amount)])
+        };
+        let (none, one, two) = (None, unspent(1), unspent(2));
+        for (name, steps, want) in [
+            ("made", &[(&none, &one, true)][..], Some(&one)),
+            ("made and spent", &[(&none, &one, true), (&one, &none, true)], None),
+            ("made and undone", &[(&none, &one, true), (&none, &one, false)], None),
+            ("spent", &[(&one, &none, true)], Some(&none)),
+            ("spent and made again", &[(&one, &none, true), (&none, &two, true)], Some(&two)),
+            ("spent and undone", &[(&one, &none, true), (&one, &none, false)], Some(&one)),
+            ("a making from before undone", &[(&none, &one, false)], Some(&none)),
+        ] {
+            let txid = Txid::from_bytes([7; 32]);
+            let undo = |before: &Option<Unspent>, after: &Option<Unspent>| Delta {
+                changes: vec![Change { txid, before: before.clone(), after: after.clone() }],
+                receipts: vec![],
+            };
+            let steps: Vec<_> =
+                steps.iter().map(|(before, after, is_on)| (undo(before, after), *is_on)).collect();
+            let mut net = Net::new([1, 2]);
+            steps.iter().for_each(|(undo, is_on)| Coins::gather(undo, *is_on, &mut net));
+            let want: Vec<_> = want.into_iter().map(|unspent| (txid, unspent.as_ref())).collect();
+            assert_eq!(net.coins(), want, "{name}");
+        }
+    }
+}
