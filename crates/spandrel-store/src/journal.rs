@@ -161,6 +161,8 @@ pub(crate) struct Journal {
     needs_handle: bool,
     write_bytes: usize,
     record_bytes_max: usize,
+    /// Kept from one commit to the next: a block's megabyte need not be asked for again each time.
+    buffer: Vec<u8>,
 }
 
 impl Journal {
@@ -190,6 +192,7 @@ impl Journal {
             needs_handle: false,
             write_bytes: limits.write_bytes,
             record_bytes_max: limits.record_bytes_max,
+            buffer: Vec::new(),
         })
     }
 
@@ -326,7 +329,8 @@ impl Journal {
     pub(crate) fn append<P: Stored>(&mut self, update: &Update<P>) -> Result<Vec<Head>, StoreError> {
         self.cut()?;
         self.needs_cut = true;
-        let mut out = Out { at: self.end, bytes: Vec::new() };
+        let mut out = Out { at: self.end, bytes: std::mem::take(&mut self.buffer) };
+        out.bytes.clear();
         let mut heads = Vec::with_capacity(update.connected.len());
         let mut heads_crc = crc32fast::Hasher::new();
         for step in &update.connected {
@@ -347,6 +351,8 @@ impl Journal {
         self.sync()?;
         (self.end, self.commits) = (out.at, seal.number);
         self.needs_cut = false;
+        out.bytes.shrink_to(self.write_bytes);
+        self.buffer = out.bytes;
         Ok(heads)
     }
 
