@@ -9,7 +9,15 @@ use serde_json::Value;
 /// Every crate that may be depended on, by floor. A new crate is placed here in the commit that adds it.
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["spandrel-wire", "spandrel-crypto"]),
-    (1, &["spandrel-download-protocol", "spandrel-socketio", "spandrel-bridge-protocol", "spandrel-chain-protocol"]),
+    (
+        1,
+        &[
+            "spandrel-download-protocol",
+            "spandrel-socketio",
+            "spandrel-bridge-protocol",
+            "spandrel-chain-protocol",
+        ],
+    ),
     (
         2,
         &[

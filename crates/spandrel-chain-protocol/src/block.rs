@@ -103,8 +103,57 @@ mod sealed {
 }
 
 /// Data of a note block: strings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notes(pub Vec<String>);
+///
+/// Kept end to end in one buffer: a text of a megabyte can hold 300,000 empty items, and must not become a multiple of that
+/// in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    text: String,
+    /// Where each item ends.
+    ends: Vec<u32>,
+}
+
+impl Notes {
+    /// Takes items in their order.
+    pub fn new<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> Self {
+        let mut notes = Self::default();
+        for item in items {
+            notes.push(item.as_ref());
+        }
+        notes
+    }
+
+    /// Appends an item. Past 4 GiB in all it is left out; a block has a megabyte.
+    pub fn push(&mut self, item: &str) {
+        if let Ok(end) = u32::try_from(self.text.len() + item.len()) {
+            self.text.push_str(item);
+            self.ends.push(end);
+        }
+    }
+
+    /// The items in their order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let end = usize::try_from(*end).unwrap_or(usize::MAX);
+            let item = self.text.get(start..end).unwrap_or_default();
+            start = end;
+            item
+        })
+    }
+
+    /// Number of items.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Are there none?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
 
 /// Data of a coin block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +179,7 @@ impl Payload for Notes {
     const LEDGER: Ledger = Ledger::Note;
 
     fn merkle_root(&self) -> Option<MerkleRoot> {
-        merkle_root_of_texts(self.0.iter().map(String::as_str))
+        merkle_root_of_texts(self.iter())
     }
 }
 
@@ -148,17 +197,19 @@ impl Payload for Coins {
 impl sealed::Sealed for Notes {
     #[expect(private_interfaces, reason = "sealed: nobody outside names it")]
     fn read(reader: &mut Reader<'_>) -> Result<Self, FormError> {
-        let mut items = Vec::new();
+        let mut notes = Self::default();
         reader.list("data", |reader| {
-            items.push(reader.string("item of data")?.into_owned());
+            notes.push(&reader.string("item of data")?);
             Ok(())
         })?;
-        Ok(Self(items))
+        notes.text.shrink_to_fit();
+        notes.ends.shrink_to_fit();
+        Ok(notes)
     }
 
     #[expect(private_bounds, reason = "sealed: nobody outside names it")]
     fn put(&self, out: &mut impl Sink) {
-        put_list(out, &self.0, |out, item| out.put_string(item));
+        put_list(out, self.iter(), |out, item| out.put_string(item));
     }
 }
 
@@ -180,7 +231,7 @@ impl sealed::Sealed for Coins {
     fn put(&self, out: &mut impl Sink) {
         match self {
             Self::Text(text) => out.put_string(text),
-            Self::Rows(rows) => put_list(out, rows, |out, row| row.put(out)),
+            Self::Rows(rows) => put_list(out, rows.iter(), |out, row| row.put(out)),
         }
     }
 }
@@ -341,8 +392,7 @@ impl NoteBlock {
     /// The first block of the note ledger. Its hash is 64 zeros and does not follow from the header.
     #[must_use]
     pub fn genesis() -> Self {
-        let data =
-            Notes(vec!["The Times 03/Jan/2009 Chancellor on brink of second bailout for banks".to_owned()]);
+        let data = Notes::new(["The Times 03/Jan/2009 Chancellor on brink of second bailout for banks"]);
         genesis(data, BlockHash::ZERO)
     }
 }

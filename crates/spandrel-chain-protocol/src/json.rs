@@ -13,6 +13,9 @@ pub(crate) use write::{Count, Sink, put_list};
 /// without this bound it would come in and could never be passed on.
 pub const EXTRA_DEPTH_MAX: usize = 16;
 
+/// Most unknown members of one object. None is known to have more than a few, and each costs more in memory than in text.
+pub const EXTRA_MEMBERS_MAX: usize = 64;
+
 /// Largest integer of the dialects, 2^53 - 1: the largest that JavaScript counts to.
 pub const INT_MAX: u64 = (1 << 53) - 1;
 

@@ -24,7 +24,7 @@
 //! dialects; the tables in `tests/data` hold this crate to them. On TCP the documents follow each other without length
 //! or separator: `spandrel_wire::JsonCodec` finds their ends.
 //!
-//! Limits: [`Limits`] (document and nesting), [`BLOCK_BYTES_MAX`], [`EXTRA_DEPTH_MAX`], [`Version::BYTES_MAX`],
+//! Limits: [`Limits`] (document and nesting), [`BLOCK_BYTES_MAX`], [`EXTRA_DEPTH_MAX`], [`EXTRA_MEMBERS_MAX`], [`Version::BYTES_MAX`],
 //! [`INT_MAX`], all tested.
 //!
 //! Reading order: `numbers`, `ids`, `block`, `transaction`, `receipt`, `merkle`, `difficulty`, `message`; the reader
@@ -55,7 +55,7 @@ pub use ids::{
     Account, BlockHash, BodyCommitment, DER_BYTES_MAX, DigitsError, MerkleRoot, PublicKey, ReceiptId,
     ReceiptNonce, SignatureText, Txid, Version,
 };
-pub use json::{EXTRA_DEPTH_MAX, Extra};
+pub use json::{EXTRA_DEPTH_MAX, EXTRA_MEMBERS_MAX, Extra};
 pub use limits::Limits;
 pub use merkle::{is_ambiguous_leaf, merkle_root_of_rows, merkle_root_of_texts};
 pub use message::{CoinMessage, Ignored, NoteMessage};

@@ -6,6 +6,8 @@
 /// |---|---|---|
 /// | `document_bytes_max` | 32 MiB | a whole chain travels in one message; about 60,000 blocks without transfers |
 /// | `depth_max` | 32 | both dialects stop there; the deepest known message needs 8 |
+///
+/// Reading a document never takes more than four times its text in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -260,3 +260,32 @@ fn streams_of_the_table_fall_into_their_documents() {
         assert!(got == want || breaks && want.is_empty(), "{name}: {got:?}");
     }
 }
+
+#[test]
+fn items_are_kept_as_they_came() {
+    use spandrel_chain_protocol::Notes;
+    for items in [vec![], vec![""], vec!["", "a", "", "블록", "🙂"]] {
+        let notes = Notes::new(&items);
+        assert_eq!(notes.iter().collect::<Vec<_>>(), items);
+        assert_eq!((notes.len(), notes.is_empty()), (items.len(), items.is_empty()));
+    }
+}
+
+#[test]
+fn an_input_that_spends_nothing_stands_alone() {
+    let id = "ab".repeat(32);
+    let (bare, full) = (r#"{"txOutIndex":1}"#, format!(r#"{{"txOutIndex":1,"txOutId":"{id}"}}"#));
+    for (name, inputs, ok) in [
+        ("none", String::new(), true),
+        ("a coinbase", bare.to_owned(), true),
+        ("two that spend", format!("{full},{full}"), true),
+        ("two that do not", format!("{bare},{bare}"), false),
+        ("one of two", format!("{full},{bare}"), false),
+        ("the first of three", format!("{bare},{full},{full}"), false),
+    ] {
+        let text = format!(r#"{{"txIns":[{inputs}],"txOuts":[],"hash":"{id}"}}"#);
+        let read = Transaction::from_json(&text, &Limits::default());
+        assert_eq!(read.is_ok(), ok, "{name}");
+        assert!(read.is_ok() || read.is_err_and(|e| e.is_json() && !e.is_shape()), "{name}: costs nothing");
+    }
+}

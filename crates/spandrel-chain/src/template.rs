@@ -19,7 +19,7 @@ pub fn draft_notes(
     now: WallMillis,
 ) -> Result<NoteBlock, BlockError> {
     let version = Version::new(VERSION).expect("five bytes are below eighty");
-    let block = draft(chain, Notes(items), version, now).ok_or(BlockError::NoData)?;
+    let block = draft(chain, Notes::new(items), version, now).ok_or(BlockError::NoData)?;
     check_note_body(&block)?;
     Ok(Block { header: Header { nonce: Nonce::ZERO, ..block.header }, ..block })
 }

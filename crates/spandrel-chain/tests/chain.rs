@@ -221,7 +221,7 @@ fn chains_of_others_are_refused() {
     ));
     let mut notes = notes();
     let mut blocks = note_chain();
-    blocks[20].data.0.push("more".into());
+    blocks[20].data.push("more");
     let refused = notes.offer_chain(arcs(&blocks), NOW, &SecpVerifier, &NoArchive);
     assert!(matches!(refused, Err(ChainError::Invalid { why: BlockError::MerkleRoot, .. })));
     assert_eq!((chain.height().get(), notes.height().get()), (1, 0));

@@ -35,10 +35,10 @@ pub fn check_note_block(
 /// The first rule the data break.
 pub fn check_note_body(block: &NoteBlock) -> Result<(), BlockError> {
     check_size(block)?;
-    if block.data.0.is_empty() {
+    if block.data.is_empty() {
         return Err(BlockError::NoData);
     }
-    if let Some(at) = block.data.0.iter().position(|item| is_ambiguous_leaf(item)) {
+    if let Some(at) = block.data.iter().position(is_ambiguous_leaf) {
         return Err(BlockError::AmbiguousLeaf { at });
     }
     check_root(block)

@@ -128,3 +128,24 @@ fn generous(block: &CoinBlock) -> Generous {
     }
     coins
 }
+
+/// Bytes of a delta: what is read is written the same.
+pub fn fuzz_delta(data: &[u8]) {
+    if let Ok(delta) = crate::Delta::decode(data) {
+        let mut again = Vec::new();
+        delta.encode(&mut again);
+        assert_eq!(again, data, "a delta has one spelling");
+    }
+}
+
+/// A message, a key and a signature, 129 bytes: both libraries give the same answer.
+#[cfg(all(feature = "secp256k1", feature = "k256"))]
+pub fn fuzz_signatures(data: &[u8]) {
+    let Some((message, rest)) = data.split_first_chunk() else { return };
+    let Some((key, rest)) = rest.split_first_chunk() else { return };
+    let Some((signature, _)) = rest.split_first_chunk() else { return };
+    let key = spandrel_chain_protocol::PublicKey::from_bytes(*key);
+    let check = SignatureCheck { message: *message, key, signature: *signature };
+    let (one, other) = (crate::SecpVerifier.is_valid(&check), crate::PureVerifier.is_valid(&check));
+    assert_eq!(one, other, "{check:?}");
+}

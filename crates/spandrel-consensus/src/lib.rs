@@ -6,7 +6,7 @@
 //! number.
 //!
 //! ```
-//! use spandrel_chain_protocol::{BlockHash, Height, NoteBlock, Payload, Stamp, WallMillis};
+//! use spandrel_chain_protocol::{BlockHash, Height, NoteBlock, Notes, Payload, Stamp, WallMillis};
 //! use spandrel_consensus::{Ancestors, BlockError, Rules, check_note_block};
 //!
 //! /// A branch of the first block alone.
@@ -26,12 +26,12 @@
 //! let mut block = NoteBlock::genesis();
 //! block.header.height = Height::new(1).unwrap();
 //! block.header.timestamp = now;
-//! block.data.0 = vec!["hello".to_owned()];
+//! block.data = Notes::new(["hello"]);
 //! block.header.merkle_root = block.data.merkle_root().unwrap();
 //! block.header.hash = block.compute_hash();
 //! assert_eq!(check_note_block(&block, &below, now, Rules::default()), Ok(()));
 //!
-//! block.data.0.push("and more".to_owned());
+//! block.data.push("and more");
 //! assert_eq!(check_note_block(&block, &below, now, Rules::default()), Err(BlockError::MerkleRoot));
 //! ```
 //!
@@ -44,6 +44,7 @@
 mod block;
 mod cache;
 mod coins;
+mod delta_bytes;
 mod der;
 mod error;
 #[doc(hidden)]
@@ -61,6 +62,7 @@ pub use block::{
 };
 pub use cache::{KnownSignatures, Remembering, SignatureCache};
 pub use coins::{Change, Coin, CoinView, Delta, Unspent};
+pub use delta_bytes::DeltaError;
 pub use der::{strict_der, write_der};
 pub use error::{BlockError, RowError, Verdict};
 pub use header::{

@@ -389,18 +389,18 @@ fn every_rule_of_a_coin_block_says_no() {
 fn a_size_over_the_limit_is_refused_unknown_members_included() {
     let branch = Branch::notes();
     let now = branch.next_stamp();
-    let empty = branch.draft(Notes(vec![String::new()]), now).json_len();
+    let empty = branch.draft(Notes::new([String::new()]), now).json_len();
     let max = spandrel_chain_protocol::BLOCK_BYTES_MAX;
     let check = |block: &NoteBlock| check_note_block(block, &branch, now, Rules::default());
     // The nonce of the draft may have another length; a letter of data is a byte.
-    let mut block = branch.draft(Notes(vec!["x".repeat(max - empty)]), now);
+    let mut block = branch.draft(Notes::new(["x".repeat(max - empty)]), now);
     let over = block.json_len() - max;
-    block = branch.draft(Notes(vec!["x".repeat(max - empty - over)]), now);
+    block = branch.draft(Notes::new(["x".repeat(max - empty - over)]), now);
     assert_eq!((block.json_len(), check(&block)), (max, Ok(())));
-    block = branch.draft(Notes(vec!["x".repeat(max - empty - over + 1)]), now);
+    block = branch.draft(Notes::new(["x".repeat(max - empty - over + 1)]), now);
     assert_eq!(check(&block), Err(BlockError::TooLarge { len: max + 1, max }));
 
-    let small = branch.draft(Notes(vec!["x".into()]), now);
+    let small = branch.draft(Notes::new(["x"]), now);
     let text = String::from_utf8(small.to_json()).unwrap();
     let padded = text.replacen('{', &format!("{{\"more\":\"{}\",", "y".repeat(max)), 1);
     let padded = NoteBlock::from_json(&padded, &Limits::default()).unwrap();
@@ -417,7 +417,7 @@ fn a_size_over_the_limit_is_refused_unknown_members_included() {
 fn headers_follow_their_parent() {
     let branch = Branch::notes();
     let now = branch.next_stamp();
-    let good = branch.draft(Notes(vec!["a".into()]), now);
+    let good = branch.draft(Notes::new(["a"]), now);
     let check = |block: &NoteBlock| check_note_block(block, &branch, now, Rules::default());
     assert_eq!(check(&good), Ok(()));
     type Change = fn(&mut NoteBlock);
@@ -426,9 +426,9 @@ fn headers_follow_their_parent() {
         ("parent", |b| b.header.previous_hash = b.header.hash, "PreviousHash"),
         ("difficulty", |b| b.header.difficulty = Difficulty::new(1), "Difficulty"),
         ("too old", |b| b.header.timestamp = WallMillis::new(1), "TooOld"),
-        ("no items", |b| b.data.0.clear(), "NoData"),
-        ("ambiguous item", |b| b.data.0[0] = "AB".repeat(32), "AmbiguousLeaf"),
-        ("another root", |b| b.data.0.push("b".into()), "MerkleRoot"),
+        ("no items", |b| b.data = Notes::default(), "NoData"),
+        ("ambiguous item", |b| b.data = Notes::new(["AB".repeat(32)]), "AmbiguousLeaf"),
+        ("another root", |b| b.data.push("b"), "MerkleRoot"),
     ] {
         let mut block = good.clone();
         change(&mut block);
@@ -454,7 +454,7 @@ fn stamps_lie_between_the_median_and_two_hours_ahead() {
     let mut branch = Branch::notes();
     let start = branch.next_stamp();
     for step in [9, 1, 8, 2, 7, 3, 6, 4, 5, 5, 5, 5] {
-        let block = branch.draft(Notes(vec!["a".into()]), start.after(step * 1000));
+        let block = branch.draft(Notes::new(["a"]), start.after(step * 1000));
         branch.blocks.push(block);
     }
     assert_eq!(median_time(&branch), start.after(5000), "eleven are looked at");
@@ -467,7 +467,7 @@ fn stamps_lie_between_the_median_and_two_hours_ahead() {
         ("two hours ahead", now.after(7_200_000), "Ok"),
         ("one more", now.after(7_200_001), "Err(TooNew"),
     ] {
-        let block = branch.draft(Notes(vec!["a".into()]), stamp);
+        let block = branch.draft(Notes::new(["a"]), stamp);
         let got = format!("{:?}", check_note_block(&block, &branch, now, Rules::default()));
         assert!(got.starts_with(want), "{name}: {got}");
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
@@ -85,6 +86,10 @@ impl Events {
                 return Poll::Ready(0);
             }
             state.reader = Some(cx.waker().clone());
+            // Those that were not worth waking before.
+            let writers = mem::take(&mut state.writers);
+            drop(state);
+            writers.into_iter().for_each(Waker::wake);
             return Poll::Pending;
         }
         let State { events, bytes, .. } = &mut *state;
@@ -92,7 +97,9 @@ impl Events {
         if events.is_empty() && events.capacity() > KEEP {
             *events = VecDeque::new();
         }
-        let writers = if self.0.has_room(&state) { std::mem::take(&mut state.writers) } else { Vec::new() };
+        // Each may fill the queue again: some of them, who waited longest.
+        let some = if self.0.has_room(&state) { state.writers.len().min(WRITERS) } else { 0 };
+        let writers: Vec<Waker> = state.writers.drain(..some).collect();
         drop(state);
         writers.into_iter().for_each(Waker::wake);
         Poll::Ready(count)
@@ -103,7 +110,7 @@ impl Drop for Events {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.is_abandoned = true;
-        let (events, writers) = (std::mem::take(&mut state.events), std::mem::take(&mut state.writers));
+        let (events, writers) = (mem::take(&mut state.events), mem::take(&mut state.writers));
         drop(state);
         drop(events);
         writers.into_iter().for_each(Waker::wake);
@@ -112,6 +119,8 @@ impl Drop for Events {
 
 /// Room for this many events is kept while there are none.
 const KEEP: usize = 64;
+/// Sessions woken at once when there is room again.
+const WRITERS: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -125,8 +134,8 @@ struct State {
     events: VecDeque<ServerEvent>,
     bytes: usize,
     reader: Option<Waker>,
-    /// Sessions that wait for room.
-    writers: Vec<Waker>,
+    /// Sessions that wait for room, in order.
+    writers: VecDeque<Waker>,
     /// The application takes no more.
     is_abandoned: bool,
     /// The server is gone.
@@ -160,7 +169,7 @@ impl Queue {
             return Poll::Ready(());
         }
         if !state.writers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.writers.push(cx.waker().clone());
+            state.writers.push_back(cx.waker().clone());
         }
         Poll::Pending
     }
@@ -197,5 +206,110 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    fn closed(n: u64) -> ServerEvent {
+        ServerEvent::Closed { id: SocketId(n), why: CloseReason::Closed }
+    }
+
+    fn number(event: &ServerEvent) -> u64 {
+        let ServerEvent::Closed { id, .. } = event else { panic!("{event:?}") };
+        id.0
+    }
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Bell {
+        fn rings(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn a_full_queue_takes_no_more_until_it_is_read() {
+        for (name, events_max, bytes_max) in
+            [("events", 3, usize::MAX), ("bytes", usize::MAX, 2 * size_of::<ServerEvent>() + 1)]
+        {
+            let queue = Arc::new(Queue::new(events_max, bytes_max));
+            let mut events = Events::new(Arc::clone(&queue));
+            let bell = Arc::<Bell>::default();
+            let waker = Waker::from(Arc::clone(&bell));
+            let mut cx = Context::from_waker(&waker);
+            for n in 0..3 {
+                assert!(queue.poll_push(&mut cx, &mut vec![closed(n)]).is_ready(), "{name}");
+            }
+            let mut pending = vec![closed(3), closed(4)];
+            queue.push(&mut pending);
+            assert!(queue.poll_push(&mut cx, &mut pending).is_pending() && pending.len() == 2, "{name}");
+            assert!(queue.poll_push(&mut cx, &mut pending).is_pending(), "{name}: asked twice, kept once");
+            let mut out = Vec::new();
+            let waiting = &mut Context::from_waker(Waker::noop());
+            assert_eq!(events.poll_recv_many(waiting, &mut out, 1), Poll::Ready(1), "{name}");
+            assert_eq!(bell.rings(), 1, "{name}");
+            assert!(queue.poll_push(&mut cx, &mut pending).is_ready() && pending.is_empty(), "{name}");
+            assert_eq!(events.poll_recv_many(waiting, &mut out, 100), Poll::Ready(4), "{name}");
+            assert_eq!(out.iter().map(number).collect::<Vec<_>>(), [0, 1, 2, 3, 4], "{name}");
+            assert_eq!(queue.lock().bytes, 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let queue = Arc::new(Queue::new(1, usize::MAX));
+        let mut events = Events::new(Arc::clone(&queue));
+        queue.force(&mut vec![closed(0)]);
+        let bells: Vec<_> = (0..3 * WRITERS).map(|_| Arc::<Bell>::default()).collect();
+        for bell in &bells {
+            let waker = Waker::from(Arc::clone(bell));
+            assert!(queue.poll_push(&mut Context::from_waker(&waker), &mut vec![closed(1)]).is_pending());
+        }
+        let rung = || bells.iter().map(|bell| bell.rings()).sum::<usize>();
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert_eq!(events.poll_recv_many(cx, &mut Vec::new(), 8), Poll::Ready(1));
+        assert_eq!(rung(), WRITERS, "some first");
+        // Those never come; the reader waits, and so the others get their turn.
+        assert!(events.poll_recv_many(cx, &mut Vec::new(), 8).is_pending());
+        assert_eq!(rung(), bells.len());
+    }
+
+    #[test]
+    fn the_reader_is_woken_by_events_and_by_the_end() {
+        let queue = Arc::new(Queue::new(8, usize::MAX));
+        let mut events = Events::new(Arc::clone(&queue));
+        let bell = Arc::<Bell>::default();
+        let waker = Waker::from(Arc::clone(&bell));
+        let mut cx = Context::from_waker(&waker);
+        assert!(events.poll_recv_many(&mut cx, &mut Vec::new(), 8).is_pending());
+        queue.push(&mut vec![closed(1)]);
+        assert_eq!(bell.rings(), 1);
+        queue.end();
+        assert_eq!(events.poll_recv_many(&mut cx, &mut Vec::new(), 8), Poll::Ready(1));
+        assert_eq!(events.poll_recv_many(&mut cx, &mut Vec::new(), 8), Poll::Ready(0));
+    }
+
+    #[test]
+    fn events_for_nobody_are_thrown_away() {
+        let queue = Arc::new(Queue::new(1, usize::MAX));
+        drop(Events::new(Arc::clone(&queue)));
+        for _ in 0..10 {
+            let mut pending = vec![closed(1)];
+            assert!(queue.poll_push(&mut Context::from_waker(Waker::noop()), &mut pending).is_ready());
+            assert!(pending.is_empty() && queue.lock().events.is_empty());
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use spandrel_socketio::{
@@ -45,7 +45,9 @@ impl SocketServer {
             Next::Get { shared, b64 } => Held::new(&shared).answer(b64).await,
             Next::Post { shared, form, announced } => self.post(&shared, form, announced, body).await,
         };
-        answers::add_cors(origin, response.headers_mut());
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answers::add_cors(origin, response.headers_mut());
+        }
         response
     }
 

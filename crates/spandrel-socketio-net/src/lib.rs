@@ -81,6 +81,8 @@ mod client;
 mod clock;
 mod config;
 mod events;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod query;
 mod server;

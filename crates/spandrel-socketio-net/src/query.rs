@@ -115,5 +115,11 @@ mod tests {
             let query = Query::parse(&format!("room={encoded}&{noise}"));
             proptest::prop_assert_eq!(query.get("room"), Some(text.as_str()));
         }
+
+        /// No query is too odd to be read.
+        #[test]
+        fn prop_never_panics_on_any_query(query in "([%+&=0-9a-f]|roomId|sid|%80|한){0,40}") {
+            crate::fuzz::fuzz_socketio_query(query.as_bytes());
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`]; or [`SendError::TooSlow`] when more than
+    /// [`SendError::Closed`]; [`SendError::TooLong`], which drops the packet alone; or [`SendError::TooSlow`] when more than
     /// [`queued_bytes_max`](spandrel_socketio::Limits::queued_bytes_max) would wait, what is being written included: the
     /// session is closed then.
     pub fn send(&self, packet: &Encoded) -> Result<(), SendError> {

@@ -1,8 +1,9 @@
 //! WebSocket (RFC 6455) transport for `spandrel-transport`.
 //!
 //! [`WsTransport`] dials and listens on plain TCP, or inside TLS when it is given one; [`upgrade`] and [`accept_upgraded`]
-//! take over a connection that an HTTP server has read the head of. [`WsCodec`] is the engine without I/O. It never
-//! offers or accepts extensions (so no `permessage-deflate`), and a secured transport never falls back to plain.
+//! take over a connection that an HTTP server has read the head of. [`WsCodec`] is RFC 6455 past the handshake, without
+//! I/O. It never offers or accepts extensions (so no `permessage-deflate`), holds no buffer for a connection that waits,
+//! and a secured transport never falls back to plain.
 //!
 //! ```
 //! use spandrel_transport::{Close, Connection, Frame, Limits, Listener, Transport};

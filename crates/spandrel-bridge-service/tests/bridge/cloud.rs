@@ -1,7 +1,11 @@
 //! Several programs on one port.
 
-use crate::rig::*;
+use std::time::Duration;
+
 use spandrel_bridge_service::{Config, Exit, Mode, Snapshot, spandrel_transport::TlsServer};
+use tokio::time::Instant;
+
+use crate::rig::*;
 
 /// A host, and a second program that joined it; rooms as given.
 async fn pair(host_room: &str, client_room: &str) -> (Program, Program) {
@@ -57,10 +61,13 @@ async fn when_the_host_ends_the_client_takes_over_and_keeps_what_was_said_meanwh
     let mut page = Page::in_room(to, "RC").await;
     page.emit(r#"["message",{"data":"before"}]"#).await;
     client.hears([r#"{"key":"data","value":{"data":"before"}}"#]).await;
+    let lost = Instant::now();
     host.handle.stop();
+    client.hears([RUNS_AS_SERVER, SINGLE]).await;
+    // Far below the ping timeout, by which a host that left without a word would be noticed.
+    assert!(lost.elapsed() < Duration::from_secs(2), "taken over after {:?}", lost.elapsed());
     assert_eq!(host.ends().await, Exit::Stopped);
     page.is_closed().await;
-    client.hears([RUNS_AS_SERVER, SINGLE]).await;
     for n in 0..5 {
         client.say(&format!(r#"{{"key":"send","value":{n}}}"#)).await;
     }
@@ -108,4 +115,20 @@ async fn a_host_that_speaks_the_other_way_is_joined_too() {
     let mut page = Page::over_tls(host.address().await, "client=true&roomId=RC").await;
     plain.say(r#"{"key":"send","value":1}"#).await;
     assert_eq!(page.message().await, r#"{"data":1}"#);
+}
+
+/// A host that is gone without a word: its sockets close with it, and the port is taken over as fast.
+#[tokio::test]
+async fn a_host_that_vanishes_is_replaced_at_once() {
+    let (host, mut client) = pair("RH", "RC").await;
+    let to = host.address().await;
+    let lost = Instant::now();
+    host.abort();
+    client.hears([RUNS_AS_SERVER, SINGLE]).await;
+    assert!(lost.elapsed() < Duration::from_secs(2), "taken over after {:?}", lost.elapsed());
+    assert_eq!(client.address().await, to);
+    let mut page = Page::in_room(to, "RC").await;
+    client.hears([CONNECTION, SINGLE]).await;
+    client.say(r#"{"key":"send","value":"here"}"#).await;
+    assert_eq!(page.message().await, r#"{"data":"here"}"#);
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{EXTRA_DEPTH_MAX, Reader, Sink, read};
+use super::{EXTRA_DEPTH_MAX, EXTRA_MEMBERS_MAX, Reader, Sink, read};
 use crate::FormError;
 
 /// The unknown members of one object, in the order they came, written in one form.
@@ -48,6 +48,9 @@ impl<'a> Unknown<'a> {
 
     /// Takes the value of an unknown member.
     pub(crate) fn keep(&mut self, reader: &mut Reader<'a>, key: Cow<'a, str>) -> Result<(), FormError> {
+        if self.0.len() >= EXTRA_MEMBERS_MAX {
+            return Err(FormError::Value { member: "unknown members", want: "at most 64 in an object" });
+        }
         let value = reader.skip_shallow(EXTRA_DEPTH_MAX)?;
         self.0.push((key, value));
         Ok(())

@@ -207,6 +207,16 @@ fn nesting_ends_at_the_limit() {
 }
 
 #[test]
+fn unknown_members_are_counted() {
+    let members = |count: usize| {
+        let all: Vec<String> = (0..count).map(|at| format!("\"m{at}\":{at}")).collect();
+        format!("{{{}}}", all.join(","))
+    };
+    assert!(extra(&members(EXTRA_MEMBERS_MAX)).is_ok());
+    assert_eq!(class(extra(&members(EXTRA_MEMBERS_MAX + 1))), Some(Class::Value));
+}
+
+#[test]
 fn a_document_ends_at_the_limit() {
     let limits = Limits::default().with_document_bytes_max(4);
     assert!(read_document("1234", &limits, |r| r.int("n")).is_ok());

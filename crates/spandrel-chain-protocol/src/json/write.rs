@@ -78,9 +78,13 @@ impl Sink for Count {
 }
 
 /// Writes a list with its brackets.
-pub(crate) fn put_list<S: Sink, T>(out: &mut S, items: &[T], mut put: impl FnMut(&mut S, &T)) {
+pub(crate) fn put_list<S: Sink, T>(
+    out: &mut S,
+    items: impl Iterator<Item = T>,
+    mut put: impl FnMut(&mut S, T),
+) {
     out.put(b"[");
-    for (at, item) in items.iter().enumerate() {
+    for (at, item) in items.enumerate() {
         if at > 0 {
             out.put(b",");
         }

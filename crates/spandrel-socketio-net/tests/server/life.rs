@@ -38,6 +38,56 @@ async fn a_message_for_many_reaches_each() {
     }
 }
 
+/// Sessions, requests and the application on several threads: nothing waits for a wake-up that never comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn threads_do_not_matter() {
+    let mut server = Server::start(ServerConfig::default()).await;
+    let (mut sockets, mut on_ws, mut on_polls) = (HashMap::new(), Vec::new(), Vec::new());
+    for _ in 0..10 {
+        let (ws, socket) = server.ws().await;
+        sockets.insert(socket.id(), socket);
+        on_ws.push(ws);
+        let (polling, socket) = server.poll().await;
+        sockets.insert(socket.id(), socket);
+        on_polls.push(polling);
+    }
+    let mut clients = Vec::new();
+    for mut ws in on_ws {
+        clients.push(tokio::spawn(async move {
+            for n in 0..300 {
+                ws.say(&format!("42[\"up\",{n}]")).await;
+                assert_eq!(ws.text().await, format!("42[\"down\",{n}]"));
+            }
+        }));
+    }
+    for mut polling in on_polls {
+        clients.push(tokio::spawn(async move {
+            for n in 0..100 {
+                let packet = format!("42[\"up\",{n}]");
+                assert_eq!(polling.post(&format!("{}:{packet}", packet.len())).await.text(), "ok");
+                assert!(polling.get().await.text().ends_with(&format!("42[\"down\",{n}]")));
+            }
+        }));
+    }
+    let (mut left, mut batch) = (10 * 300 + 10 * 100, Vec::new());
+    let echo = async {
+        while left > 0 {
+            server.events.recv_many(&mut batch, 16).await;
+            for event in batch.drain(..) {
+                // Those that are done leave.
+                let ServerEvent::Received { id, event } = event else { continue };
+                let value = event.arg(0).unwrap();
+                sockets[&id].send(&encode_event("down", &[&value], None)).unwrap();
+                left -= 1;
+            }
+        }
+    };
+    timeout(SOON * 3, echo).await.expect("nothing stands still");
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
 /// While the application takes nothing, little is read; nothing is lost, and nobody is taken for silent.
 #[tokio::test]
 async fn a_slow_application_slows_its_clients_down() {

@@ -159,6 +159,21 @@ async fn a_reader_that_stops_is_closed_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn five_megabytes_pass_both_ways() {
+    let mut server = Server::start(ServerConfig::default()).await;
+    let (mut ws, socket) = server.ws().await;
+    let text = format!("42[\"up\",\"{}\"]", "가".repeat(1_700_000));
+    ws.say(&text).await;
+    let ServerEvent::Received { event, .. } = server.event().await else { panic!() };
+    socket.send(&encode_event("up", &[&event.arg(0).unwrap()], None)).unwrap();
+    assert_eq!(ws.text().await, text);
+    // What was written last is told with the next step of the session.
+    while socket.queued_bytes() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn many_messages_at_once_keep_their_order() {
     let mut server = Server::start(ServerConfig::default()).await;
     let (mut ws, socket) = server.ws().await;

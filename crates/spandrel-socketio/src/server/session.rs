@@ -98,6 +98,14 @@ pub enum SendError {
     /// The session is closed.
     #[error("the session is closed")]
     Closed,
+    /// Longer than any message may be; it is dropped, the session lives on.
+    #[error("packet of {len} bytes is over the limit of {max}")]
+    TooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
     /// Too much waits already; the session is closed because of it.
     #[error("the client is too slow: the session is closed")]
     TooSlow,
@@ -307,10 +315,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`], and [`SendError::TooSlow`], which closes the session.
+    /// [`SendError::Closed`]; [`SendError::TooLong`]; and [`SendError::TooSlow`], which closes the session.
     pub fn send(&mut self, now: Millis, packet: &Encoded) -> Result<(), SendError> {
         if self.stage != Stage::Open {
             return Err(SendError::Closed);
+        }
+        let (len, max) = (packet.len_bytes(), self.config.limits.message_bytes_max);
+        // The types of its frames are not part of it.
+        if len > max.saturating_add(packet.len_frames()) {
+            return Err(SendError::TooLong { len, max });
         }
         self.enqueue(now, packet.frames(), packet.len_bytes())
     }
@@ -371,6 +384,7 @@ impl Session {
             return None;
         }
         let mut frames = Vec::new();
+        // After the upgrade the queue is the WebSocket's.
         if self.way != Way::WebSocket {
             frames = std::mem::take(&mut self.queue).into();
             self.queued_bytes = 0;
@@ -423,8 +437,7 @@ impl Session {
     /// Is a GET held, and is there an answer for it?
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        // After the upgrade the queue is the WebSocket's.
-        self.is_held && (self.is_released || (self.way != Way::WebSocket && !self.queue.is_empty()))
+        self.is_held && (self.is_released || !self.queue.is_empty())
     }
 
     /// Returns when to call [`tick`](Self::tick).

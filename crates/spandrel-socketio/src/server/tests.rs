@@ -172,6 +172,22 @@ fn a_message_over_the_limit_closes_the_session() {
 }
 
 #[test]
+fn a_packet_over_the_limit_is_not_taken_and_the_session_lives_on() {
+    let limits = Limits::default().with_message_bytes_max(12);
+    let config = Arc::new(SessionConfig { limits, ..SessionConfig::default() });
+    let mut session = Session::new(T0, "s", Carrier::WebSocket, config);
+    while session.next_frame().is_some() {}
+    for (name, arg, want) in
+        [("fits", "123456", Ok(())), ("one over", "1234567", Err(SendError::TooLong { len: 14, max: 12 }))]
+    {
+        let packet = encode_event("", &[&Value::parse(arg).unwrap()], None);
+        assert_eq!(session.send(at(1), &packet), want, "{name}");
+    }
+    assert_eq!((frames(&mut session), outputs(&mut session)), (vec![r#"42["",123456]"#.to_owned()], vec![]));
+    assert!(session.is_open());
+}
+
+#[test]
 fn pings_are_answered_with_their_data_and_keep_the_session() {
     let mut session = open(Carrier::WebSocket);
     session.frame(at(5_000), Frame::text("2"));
@@ -212,6 +228,11 @@ fn the_client_leaves_over_polling() {
     assert_eq!(body(session.answer().unwrap()), "1:6");
     assert!(session.is_over());
     assert_eq!(outputs(&mut session), []);
+
+    // Nothing behind its end is looked at.
+    let mut session = open(Carrier::Polling);
+    assert_eq!(post(&mut session, at(1), "1:11:4"), Ok(()));
+    assert_eq!(outputs(&mut session), [Output::Closed(CloseReason::Left)]);
 }
 
 #[test]
@@ -313,6 +334,7 @@ fn an_unfinished_upgrade_is_given_up_and_polling_lives_on() {
             1 => session.frame(at(2), Frame::text("42[\"a\"]")),
             2 => session.socket_gone(at(2), CloseReason::Gone),
             _ => {
+                while session.next_frame().is_some() {}
                 post(&mut session, at(5_000), "1:2").unwrap();
                 session.tick(at(9_999));
                 assert_eq!(outputs(&mut session), [], "{name}");
@@ -326,6 +348,7 @@ fn an_unfinished_upgrade_is_given_up_and_polling_lives_on() {
         session.get(at(10_002)).unwrap();
         assert!(body(session.answer().unwrap()).ends_with(r#"42["e","1"]"#), "{name}");
         session.try_socket(at(10_003)).unwrap();
+        assert_eq!(frames(&mut session), [""; 0], "{name}: an answer for the one before");
     }
 }
 

@@ -1,5 +1,11 @@
 //! The codec alone: the rules of RFC 6455, splits, limits.
 
+mod memory;
+mod oracle;
+mod rules;
+
+use std::io;
+
 use super::*;
 
 fn limits() -> Limits {
