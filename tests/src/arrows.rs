@@ -43,6 +43,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "spandrel-bridge-service",
             "spandrel-export-engine",
             "spandrel-source-parquet",
+            "spandrel-store",
             "spandrel-http",
             "spandrel-download-client",
             "spandrel-download-service",
