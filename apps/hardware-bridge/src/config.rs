@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use spandrel_bridge_protocol::{Origins, Secret, Shown};
+use spandrel_bridge_service::DEFAULT_PORT;
 use spandrel_crypto::Token;
 use toml::Value;
 use tracing::level_filters::LevelFilter;
 
 /// The file that is read beside the executable when no other is named.
 pub(crate) const FILE_NAME: &str = "hardware-bridge.toml";
-const PORT: u16 = 23518;
 /// A longer file is no configuration.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
@@ -63,7 +63,7 @@ pub(crate) struct Flags {
     /// Serves a page with connections, rates and refusals here, as in 127.0.0.1:23519
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) status: Option<String>,
-    /// What is told on stderr: off, error, warn, info or debug [default: info]
+    /// What is told on stderr: off, error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
 }
@@ -151,7 +151,7 @@ impl Settings {
         let layers = Layers { file: table, folder: file_folder, variable };
         let [port, tls_dir, secret, origins, token, status, log] = NAMES;
         Ok(Self {
-            port: layers.choose(port, flags.port.as_deref(), PORT, parse_port)?,
+            port: layers.choose(port, flags.port.as_deref(), DEFAULT_PORT, parse_port)?,
             tls_dir: layers.tls_dir(tls_dir, flags.tls_dir.as_deref(), folder)?,
             secret: layers.choose(
                 secret,

@@ -25,6 +25,9 @@ const START_WITHIN: Duration = Duration::from_secs(10);
 /// The protocol gives a bridge 3.5 s after its parent left.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
+/// A file that every system has and that holds nothing: named, it stands for the one beside the program.
+const NO_CONFIGURATION: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DemoArgs {
     /// Address of the page; port 0 takes a free one
@@ -128,13 +131,16 @@ impl Bridge {
     fn start(port: u16) -> Result<Self, DemoError> {
         let program = std::env::current_exe().map_err(DemoError::Spawn)?;
         let mut command = Command::new(program);
-        // Whatever is configured for the real bridge of this machine: here it is plain and has the default list.
+        // Whatever is configured for the real bridge of this machine, by its file or the environment: here it is plain, has
+        // the default list, and knows no token.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("SPANDREL_HW_") {
+            if name.to_string_lossy().to_ascii_uppercase().starts_with("SPANDREL_HW_") {
                 command.env_remove(name);
             }
         }
-        command.args(["--stdio", "--status", "127.0.0.1:0"]).env("SPANDREL_HW_PORT", port.to_string());
+        command
+            .args(["--stdio", "--config", NO_CONFIGURATION, "--status", "127.0.0.1:0"])
+            .env("SPANDREL_HW_PORT", port.to_string());
         command
             .env("SPANDREL_HW_LOG", "info")
             .env("SPANDREL_HW_ORIGINS", "default")

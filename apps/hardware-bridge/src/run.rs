@@ -47,10 +47,7 @@ pub(crate) async fn run(settings: Settings, channel: Channel, rest: Rest) -> Res
     let mut end = Some(end);
     loop {
         tokio::select! {
-            ended = &mut running => {
-                let exit = ended.map_err(|e| stop(e.exit_code())(e.to_string()))?;
-                return Ok(ExitCode::from(exit.exit_code()));
-            }
+            exit = &mut running => return Ok(ExitCode::from(exit.exit_code())),
             heard = signals.next() => match heard {
                 Heard::Reload => reload(tls.as_ref()),
                 // Dropping it asks the bridge to end.

@@ -335,6 +335,71 @@ fn help_shows_examples_and_exit_codes() {
     }
 }
 
+/// One file beside the program is that of every program which a machine runs.
+#[test]
+fn a_second_program_with_the_same_status_address_runs_without_the_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut host = Bridge::by_stdio(dir.path(), |command| {
+        command.env("SPANDREL_HW_STATUS", "127.0.0.1:0");
+    });
+    let line = host.log("status page at http://");
+    let status = line.split("http://").nth(1).unwrap().trim_end().trim_end_matches('/').to_owned();
+    host.open();
+    let port = host.port().to_string();
+    let mut client = Bridge::by_stdio(dir.path(), |command| {
+        command.env("SPANDREL_HW_STATUS", &status).env("SPANDREL_HW_PORT", &port);
+    });
+    client.tell(r#"{"key":"open"}"#);
+    assert_eq!(client.hear(), r#"{"key":"runningModeChanged","value":3}"#);
+    assert!(client.log("the status page is not served").contains(&status));
+    client.log("joined the host");
+    client.leave();
+    assert_eq!(client.end(Duration::from_secs(4)).code(), Some(0));
+}
+
+/// What is configured beside the program is for the real bridge of the machine.
+#[test]
+fn a_demo_has_a_configuration_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("hardware-bridge");
+    std::fs::hard_link(PROGRAM, &program).or_else(|_| std::fs::copy(PROGRAM, &program).map(|_| ())).unwrap();
+    let text = "token = \"0123456789abcdef\"\norigins = []\nlog = \"off\"\nsecret = \"s\"\nport = 1";
+    std::fs::write(dir.path().join("hardware-bridge.toml"), text).unwrap();
+    let mut demo = Command::new(program);
+    demo.arg("demo").env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    demo.env("SPANDREL_HW_TOKEN", "another-0123456789");
+    let mut demo = demo.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(demo.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let stop = || kill_process(Pid::from_child(&demo), Signal::TERM);
+    let Some(page) = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()) else {
+        stop().unwrap();
+        let mut text = String::new();
+        demo.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        panic!("{line}{text}");
+    };
+    let places = ask(page, "/bridge.json", "");
+    let bridge = places.split("\"bridge\":\"http://").nth(1).unwrap().split('"').next().unwrap();
+    let answer = ask(bridge, "/socket.io/?EIO=3&transport=polling", &format!("Origin: http://{page}\r\n"));
+    stop().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(end(&mut demo, PATIENCE).code(), Some(0));
+}
+
+/// One request; the whole answer.
+fn ask(to: &str, path: &str, more: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n{more}\r\n");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("works");
+    runtime.block_on(async {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(to).await.expect("works");
+        stream.write_all(request.as_bytes()).await.expect("works");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("works");
+        answer
+    })
+}
+
 #[test]
 fn doctor_finds_a_bridge_inside_tls() {
     let dir = tempfile::tempdir().unwrap();

@@ -44,6 +44,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     tokio::signal::ctrl_c().await?;
     handle.stop();
-    running.await??;
+    running.await?;
     Ok(())
 }

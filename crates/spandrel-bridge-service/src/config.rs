@@ -31,7 +31,9 @@ pub struct Config {
     pub secret: Option<Secret>,
     /// Who may connect.
     pub rules: Rules,
-    /// Where the status page is served. Whoever can reach it sees what the bridge does, if nothing that is said.
+    /// Where the status page is served. Whoever can reach it sees what the bridge does, if nothing that is said. When the
+    /// address is taken, most often by another bridge with the same settings, the bridge runs without the page, and tries
+    /// again when it takes over.
     pub status: Option<SocketAddr>,
     /// Lets the thread rest while a fast stream runs. The runtime has to know it too.
     pub rest: Option<Rest>,

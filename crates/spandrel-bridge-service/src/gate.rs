@@ -3,14 +3,16 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
 };
 
 use http::{HeaderName, header, request::Parts};
 use spandrel_bridge_protocol::{Admitted, Facts, Header, Refusal, Rules, Sign, browser_mark};
 use spandrel_socketio_net::Query;
+use spandrel_transport::Clock;
 use spandrel_wire::Millis;
 
-use crate::{clock::Clock, snapshot::Refused, sparse::Sparse};
+use crate::{snapshot::Refused, sparse::Sparse};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -27,7 +29,9 @@ pub(crate) struct Gate {
 struct Refusals {
     all: u64,
     last: VecDeque<(Millis, Refusal)>,
-    log: Sparse,
+    log: Sparse<Refusal>,
+    /// The hub: it has the timer by which held back lines are written.
+    hub: Option<Waker>,
 }
 
 impl Gate {
@@ -66,13 +70,32 @@ impl Gate {
         if self.kept_max > 0 {
             refusals.last.push_back((now, refusal.clone()));
         }
-        let admitted = refusals.log.admit(now, 1);
+        let (was_held, told) = (refusals.log.wake(), refusals.log.admit(now, 1, refusal.clone()));
+        let hub = refusals.hub.take_if(|_| was_held.is_none() && told.is_none());
         drop(refusals);
-        match admitted {
-            Some(1) => tracing::warn!("{refusal}"),
-            Some(cases) => tracing::warn!("{refusal} ({} refusals before were not logged)", cases - 1),
-            None => {}
+        if let Some(told) = told {
+            tell(told);
         }
+        if let Some(hub) = hub {
+            hub.wake();
+        }
+    }
+
+    /// Logs what was held back and is due.
+    pub(crate) fn log_late(&self, now: Millis) {
+        let told = self.lock().log.due(now);
+        if let Some(told) = told {
+            tell(told);
+        }
+    }
+
+    /// When [`log_late`](Self::log_late) has something; the task is woken when this changes.
+    pub(crate) fn late_at(&self, cx: &Context<'_>) -> Option<Millis> {
+        let mut refusals = self.lock();
+        if refusals.hub.as_ref().is_none_or(|hub| !hub.will_wake(cx.waker())) {
+            refusals.hub = Some(cx.waker().clone());
+        }
+        refusals.log.wake()
     }
 
     pub(crate) fn refused(&self) -> u64 {
@@ -90,6 +113,13 @@ impl Gate {
 
     fn lock(&self) -> MutexGuard<'_, Refusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tell((cases, refusal): (u64, Refusal)) {
+    match cases {
+        1 => tracing::warn!("{refusal}"),
+        cases => tracing::warn!("{refusal} ({} refusals before were not logged)", cases - 1),
     }
 }
 

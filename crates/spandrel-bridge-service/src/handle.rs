@@ -40,10 +40,17 @@ impl Handle {
         *self.listening.borrow()
     }
 
-    /// Where the status page is served, with the real port.
+    /// Where the status page is served, with the real port; `None` while another program has its address.
     #[must_use]
     pub fn status_addr(&self) -> Option<SocketAddr> {
         *self.status.borrow()
+    }
+
+    /// Waits until the bridge is the host; for ever once it has ended.
+    pub(crate) async fn is_host(&self) {
+        if self.listening().await.is_none() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Asks what the bridge does at this moment. `None` when it has ended. Cancel safe.

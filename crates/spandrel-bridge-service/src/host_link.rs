@@ -13,12 +13,14 @@ use spandrel_socketio::{
     Decoder, Encoded, EnginePacket, Event, Frame, Handshake, Limits as PacketLimits, Packet, PacketKind,
     encode_disconnect,
 };
-use spandrel_transport::{Batch, BoxStream, DialError, Endpoint, Link, LinkError, dial_loopback_unverified};
+use spandrel_transport::{
+    Batch, BoxStream, Clock, DialError, Endpoint, Link, LinkError, WireError, dial_loopback_unverified,
+};
 use spandrel_transport_ws::WsTransport;
 use spandrel_wire::Millis;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{Limits, clock::Clock, sparse::Sparse};
+use crate::{Limits, sparse::Sparse};
 
 /// What a host with a certificate is called: pages reach it under this name, which leads to 127.0.0.1.
 const SERVER_NAME: &str = "hw.playentry.org";
@@ -79,7 +81,7 @@ pub(crate) struct HostLink {
     is_unflushed: bool,
     unsent_bytes_max: usize,
     is_too_slow: bool,
-    too_long_log: Sparse,
+    too_long_log: Sparse<WireError>,
     now: Millis,
     pulse: Pulse,
 }
@@ -223,6 +225,18 @@ impl HostLink {
         self.pulse.dead_at.map_or(self.pulse.ping_at, |dead_at| dead_at.min(self.pulse.ping_at))
     }
 
+    /// Logs what was held back and is due.
+    pub(crate) fn log_late(&mut self, now: Millis) {
+        if let Some(told) = self.too_long_log.due(now) {
+            tell_too_long(told);
+        }
+    }
+
+    /// When [`log_late`](Self::log_late) has something.
+    pub(crate) fn late_at(&self) -> Option<Millis> {
+        self.too_long_log.wake()
+    }
+
     fn take(&mut self, frame: Frame, out: &mut Vec<Event>) -> Result<(), HostLinkError> {
         let broken = |e: &dyn fmt::Display| HostLinkError::Broken(e.to_string());
         match PacketKind::of(&frame).map_err(|e| broken(&e))? {
@@ -278,8 +292,8 @@ impl HostLink {
                 Ok(()) => {}
                 // Of the parent, and longer than a host takes; those behind it still go.
                 Err(LinkError::Wire(error)) => {
-                    if let Some(messages) = self.too_long_log.admit(self.now, 1) {
-                        tracing::warn!(%error, messages, "a message was dropped: the host does not take it");
+                    if let Some(told) = self.too_long_log.admit(self.now, 1, error) {
+                        tell_too_long(told);
                     }
                 }
                 Err(e) => return Poll::Ready(Err(lost(&e))),
@@ -305,6 +319,16 @@ impl HostLink {
         }
         Some(frame)
     }
+}
+
+impl Drop for HostLink {
+    fn drop(&mut self) {
+        self.log_late(Millis::new(u64::MAX));
+    }
+}
+
+fn tell_too_long((messages, error): (u64, WireError)) {
+    tracing::warn!(%error, messages, "a message was dropped: the host does not take it");
 }
 
 impl fmt::Debug for HostLink {

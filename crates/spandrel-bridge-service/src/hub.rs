@@ -3,6 +3,10 @@
 //! A round takes what is ready from every side at once, steps the machine through it, and lets all that follows go out in
 //! one write per side with the next round. Nothing is locked and no message is copied on its way.
 
+mod seat;
+mod shown;
+mod work;
+
 use std::{
     collections::BTreeMap,
     future::{Future, poll_fn},
@@ -11,28 +15,27 @@ use std::{
     task::{Context, Poll},
 };
 
-use spandrel_bridge::{Audience, Bridge, ConnId, Input, LinkId, Note, Output, Role, Security};
-use spandrel_bridge_protocol::{CloudMode, RoomId, RunningMode, Secret, ToParent, decrypt, encrypt};
-use spandrel_socketio::{Encoded, Event};
-use spandrel_socketio_net::{Carrier, Events, ServerEvent, Socket};
-use spandrel_transport::Batch;
+use spandrel_bridge::{Bridge, ConnId, Input, LinkId, Output, Role};
+use spandrel_bridge_protocol::RoomId;
+use spandrel_socketio::Event;
+use spandrel_socketio_net::{Events, ServerEvent};
+use spandrel_transport::{Batch, Clock};
 use spandrel_wire::Millis;
 use tokio::{
     task::unconstrained,
     time::{Duration, Instant, Sleep, sleep_until, timeout},
 };
 
+use self::seat::Seat;
 use crate::{
     Config, Exit,
-    clock::Clock,
     gate::{Gate, is_child_server},
     handle::Controls,
     host_link::{HostLink, HostLinkError},
     metrics::Counts,
-    parent::{ParentGone, ParentPort, said},
+    parent::{ParentGone, ParentPort},
     port::Port,
     rest::Flow,
-    snapshot::{self, Mode, Snapshot, shortened},
     sparse::Sparse,
 };
 
@@ -45,13 +48,22 @@ const EVENTS: usize = 256;
 const ROUNDS: u32 = 4;
 /// What the ends of sessions and of the channel may take once the parent has been told everything.
 const LAST_BYTES: Duration = Duration::from_millis(250);
-/// Sessions and rooms a snapshot names.
-const SHOWN_MAX: usize = 100;
 /// A program that is killed lets go of its connections a moment before its port. For so many milliseconds after the host
 /// was lost the port may still be its own.
 const HOST_DYING_MS: u64 = 60;
-/// How soon it is tried again.
-const LISTEN_AGAIN_MS: u64 = 5;
+
+/// What a hub is put together of.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) config: Config,
+    pub(crate) bridge: Bridge,
+    pub(crate) parent: ParentPort,
+    pub(crate) port: Port,
+    pub(crate) events: Events,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) controls: Controls,
+    pub(crate) counts: Counts,
+}
 
 /// The hub. See the module.
 pub(crate) struct Hub {
@@ -72,19 +84,6 @@ pub(crate) struct Hub {
     patient_until: Millis,
     listen_again: Option<Millis>,
     no_secret: Sparse,
-    broken_lines: Sparse,
-}
-
-/// One session as the hub knows it.
-struct Seat {
-    socket: Socket,
-    role: Role,
-    room: Option<RoomId>,
-    since: Millis,
-    messages_in: u64,
-    bytes_in: u64,
-    messages_out: u64,
-    bytes_out: u64,
 }
 
 /// The way to the host, when this is a client.
@@ -119,18 +118,8 @@ impl Round {
 }
 
 impl Hub {
-    #[expect(clippy::too_many_arguments, reason = "the parts of a hub, put together in one place")]
-    pub(crate) fn new(
-        clock: Clock,
-        config: Config,
-        bridge: Bridge,
-        parent: ParentPort,
-        port: Port,
-        events: Events,
-        gate: Arc<Gate>,
-        controls: Controls,
-        counts: Counts,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { clock, config, bridge, parent, port, events, gate, controls, counts } = parts;
         Self {
             timer: Box::pin(sleep_until(Instant::now())),
             flow: Flow::new(clock.now(), config.rest.clone()),
@@ -148,7 +137,6 @@ impl Hub {
             patient_until: Millis::new(0),
             listen_again: None,
             no_secret: Sparse::default(),
-            broken_lines: Sparse::default(),
         }
     }
 
@@ -230,7 +218,8 @@ impl Hub {
             Host::Open(_, link) => Some(link.wake_at()),
             _ => None,
         };
-        let due = self.bridge.wake().into_iter().chain(of_host).chain(self.listen_again);
+        let due =
+            self.bridge.wake().into_iter().chain(of_host).chain(self.listen_again).chain(self.late_at(cx));
         let Some(wake) = due.min() else { return false };
         if wake <= now {
             return true;
@@ -256,14 +245,16 @@ impl Hub {
         for event in round.host.drain(..) {
             // Given up a moment ago, its last words are nobody's.
             if let Host::Open(link, _) = self.host {
+                self.counts.from_host.inc();
                 is_over |= self.step(now, Input::HostEvent { link, event });
             }
         }
         // Before what the parent says: a host that is lost gets none of it, it is held for the next.
         is_over |= self.take_host_news(now, round);
+        is_over |= self.take_comings(now, round);
         while let Some(line) = round.lines.pop() {
             self.counts.from_parent.inc();
-            if let Some(said) = said(&line, now, &mut self.broken_lines) {
+            if let Some(said) = self.parent.said(&line, now) {
                 is_over |= self.step(now, Input::Parent(said));
             }
         }
@@ -276,6 +267,7 @@ impl Hub {
             is_over |= self.take_event(now, event);
         }
         is_over |= self.step(now, Input::Tick);
+        self.log_late(now);
         if round.is_parent_gone {
             self.step(now, Input::ParentGone);
             return Some(Exit::ParentGone);
@@ -310,6 +302,25 @@ impl Hub {
             }
             _ => false,
         }
+    }
+
+    /// Whoever came is there before the parent speaks: it may have heard of it elsewhere. So is the place of whoever left
+    /// without another word. What sessions said comes behind the parent: it may be about what that said.
+    fn take_comings(&mut self, now: Millis, round: &mut Round) -> bool {
+        let is_coming = |event: &ServerEvent| matches!(event, ServerEvent::Opened(_));
+        if round.lines.is_empty() || !round.events.iter().any(is_coming) {
+            return false;
+        }
+        let mut spoke = Vec::new();
+        let comings = round.events.extract_if(.., |event| match event {
+            ServerEvent::Received { id, .. } => {
+                spoke.push(*id);
+                false
+            }
+            ServerEvent::Closed { id, .. } => !spoke.contains(id),
+            event => is_coming(event),
+        });
+        comings.fold(false, |is_over, event| self.take_event(now, event) | is_over)
     }
 
     fn take_event(&mut self, now: Millis, event: ServerEvent) -> bool {
@@ -362,133 +373,10 @@ impl Hub {
         is_over
     }
 
-    fn work(&mut self, now: Millis, work: Output) {
-        match work {
-            Output::Send(audience, packet) => self.send(&audience, &packet),
-            Output::Report(message) => self.report(now, &message),
-            Output::SendHost(link, packet) => self.send_host(link, &packet),
-            Output::Encrypt(text) => self.answer(now, |secret| {
-                let mut salt = [0; 8];
-                getrandom::fill(&mut salt).ok()?;
-                Some(ToParent::Encrypt(encrypt(secret, &text, salt)))
-            }),
-            Output::Decrypt(text) => {
-                self.answer(now, |secret| Some(ToParent::Decrypt(decrypt(secret, &text))))
-            }
-            Output::Close(conn) => {
-                if let Some(seat) = self.seats.remove(&conn) {
-                    seat.socket.close();
-                }
-            }
-            Output::StopListening => {
-                self.listen_again = None;
-                self.port.close();
-                self.seats.clear();
-                self.controls.listening.send_replace(None);
-            }
-            Output::Dial(link, security) => {
-                let (port, limits) = (self.config.port, self.config.limits.clone());
-                let dial = HostLink::dial(port, security == Security::Tls, limits, self.clock);
-                self.host = Host::Dialing(link, Box::pin(dial));
-            }
-            Output::HangUp(link) => self.hang_up(link),
-            Output::Note(note) => self.note(&note),
-            // Done where the machine is stepped.
-            Output::Listen | Output::Exit(_) => {}
-        }
-    }
-
-    /// One packet, encoded once, for all that shall have it.
-    fn send(&mut self, audience: &Audience, packet: &Encoded) {
-        let (len, mut sent) = (packet.len_bytes() as u64, 0);
-        for conn in self.bridge.audience(audience) {
-            let Some(seat) = self.seats.get_mut(&conn) else { continue };
-            match seat.socket.send(packet) {
-                Ok(()) => {
-                    sent += 1;
-                    seat.messages_out += 1;
-                    seat.bytes_out += len;
-                }
-                // It closes itself, and says so.
-                Err(_) => self.counts.undelivered.inc(),
-            }
-        }
-        self.counts.to_browsers.add(sent);
-        self.flow.sent(usize::try_from(sent).unwrap_or(usize::MAX));
-    }
-
-    fn report(&mut self, now: Millis, message: &ToParent) {
-        self.counts.to_parent.inc();
-        self.flow.reported();
-        self.parent.report(now, message);
-    }
-
-    fn answer(&mut self, now: Millis, make: impl FnOnce(&Secret) -> Option<ToParent>) {
-        let Some(secret) = &self.config.secret else {
-            if let Some(requests) = self.no_secret.admit(now, 1) {
-                tracing::warn!(requests, "encrypt and decrypt are not answered: set SPANDREL_HW_SECRET");
-            }
-            return;
-        };
-        match make(secret) {
-            Some(answer) => self.report(now, &answer),
-            None => tracing::error!("encrypt is not answered: the system gives no random numbers"),
-        }
-    }
-
-    /// Binds the port, at once. `None`: a host that was lost a moment ago may have it still, and it is tried again soon.
-    fn listen(&mut self, now: Millis) -> Option<Input> {
-        self.listen_again = None;
-        match self.port.listen() {
-            Ok(address) => {
-                if self.config.port == 0 {
-                    tracing::warn!(port = address.port(), "listening on {address}, a port the system chose");
-                    // What was chosen stays: programs that join shall find it.
-                    self.config.port = address.port();
-                }
-                self.controls.listening.send_replace(Some(address));
-                Some(Input::Listening)
-            }
-            Err(_) if now < self.patient_until => {
-                self.listen_again = Some(now.after(LISTEN_AGAIN_MS));
-                None
-            }
-            Err(error) => {
-                tracing::debug!(%error, port = self.config.port, "cannot listen");
-                Some(Input::ListenFailed)
-            }
-        }
-    }
-
-    /// A host that takes nothing is noticed by the next poll of its link.
-    fn send_host(&mut self, link: LinkId, packet: &Encoded) {
-        if let Host::Open(open, to) = &mut self.host
-            && *open == link
-        {
-            to.send(packet);
-        }
-    }
-
-    fn hang_up(&mut self, link: LinkId) {
-        match std::mem::replace(&mut self.host, Host::None) {
-            Host::Open(open, to) if open == link => {
-                to.close(&mut Context::from_waker(std::task::Waker::noop()))
-            }
-            Host::Dialing(dialled, _) if dialled == link => {}
-            other => self.host = other,
-        }
-    }
-
-    fn note(&self, note: &Note) {
-        match note {
-            Note::TookOver | Note::Joined(_) | Note::HostLost => tracing::info!("{note}"),
-            note => tracing::warn!("{note}"),
-        }
-    }
-
     /// The last words: the parent gets what was reported to it, browsers what was sent to them, within bounds.
     async fn end(mut self, exit: Exit) -> Exit {
         self.port.close();
+        self.log_late(Millis::new(u64::MAX));
         if exit != Exit::ParentGone {
             let bound = Duration::from_millis(self.config.limits.stop_ms);
             let told = timeout(bound, poll_fn(|cx| self.parent.poll_out(cx))).await;
@@ -503,59 +391,6 @@ impl Hub {
         }
         exit
     }
-
-    fn snapshot(&self, now: Millis) -> Snapshot {
-        let status = self.bridge.status();
-        let (own, parent) = (self.bridge.own_room(), self.parent.facts());
-        let mut rooms: Vec<_> = self.bridge.rooms().collect();
-        let rooms_total = rooms.len();
-        rooms.sort_by_key(|(_, browsers, _)| std::cmp::Reverse(*browsers));
-        let rooms = rooms.into_iter().take(SHOWN_MAX).map(|(name, browsers, is_clients)| snapshot::Room {
-            name: shortened(name.as_str()),
-            browsers,
-            program: match is_clients {
-                true => Some(snapshot::Program::Client),
-                false => (own == Some(name)).then_some(snapshot::Program::Here),
-            },
-        });
-        Snapshot {
-            version: env!("CARGO_PKG_VERSION"),
-            uptime_ms: now.get(),
-            mode: match status.running {
-                None => Mode::Closed,
-                Some(RunningMode::Server) => Mode::Host,
-                Some(RunningMode::Client) => Mode::Client,
-            },
-            cloud: status.cloud == CloudMode::Cloud,
-            address: self.port.address().map(|address| address.to_string()),
-            tls: self.config.tls.is_some(),
-            connections: snapshot::Connections {
-                browsers: status.browsers,
-                clients: status.clients,
-                max: self.config.limits.connections_max,
-                opened: self.counts.opened_browsers.value() + self.counts.opened_clients.value(),
-                refused: self.gate.refused(),
-                turned_away: self.port.turned_away(),
-                crowded: self.port.crowded(),
-            },
-            messages: snapshot::Messages {
-                from_browsers: self.counts.from_browsers.value(),
-                to_browsers: self.counts.to_browsers.value(),
-                from_parent: self.counts.from_parent.value(),
-                to_parent: self.counts.to_parent.value(),
-                dropped: parent.given_up + parent.too_long + self.counts.undelivered.value(),
-            },
-            rooms: rooms.collect(),
-            rooms_total,
-            sessions: self.seats.iter().take(SHOWN_MAX).map(|(conn, seat)| seat.shown(*conn, now)).collect(),
-            refusals: self.gate.last(now),
-            parent: snapshot::Channel {
-                waiting_bytes: parent.waiting_bytes,
-                given_up: parent.given_up,
-                too_long: parent.too_long,
-            },
-        }
-    }
 }
 
 impl std::fmt::Debug for Hub {
@@ -564,30 +399,5 @@ impl std::fmt::Debug for Hub {
     }
 }
 
-impl Seat {
-    const fn new(socket: Socket, role: Role, room: Option<RoomId>, since: Millis) -> Self {
-        Self { socket, role, room, since, messages_in: 0, bytes_in: 0, messages_out: 0, bytes_out: 0 }
-    }
-
-    fn shown(&self, conn: ConnId, now: Millis) -> snapshot::Session {
-        snapshot::Session {
-            id: conn.0,
-            is_client: self.role == Role::Client,
-            room: self
-                .room
-                .as_ref()
-                .filter(|_| self.role == Role::Browser)
-                .map(|room| shortened(room.as_str())),
-            transport: match self.socket.carrier() {
-                Carrier::WebSocket => "websocket",
-                Carrier::Polling => "polling",
-            },
-            age_ms: now.since(self.since),
-            messages_in: self.messages_in,
-            bytes_in: self.bytes_in,
-            messages_out: self.messages_out,
-            bytes_out: self.bytes_out,
-            waiting_bytes: self.socket.queued_bytes(),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

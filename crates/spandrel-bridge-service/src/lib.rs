@@ -26,7 +26,7 @@
 //! assert_eq!(line, "{\"key\":\"runningModeChanged\",\"value\":2}\n");
 //!
 //! drop(parent); // nobody left to work for
-//! assert_eq!(running.await??, Exit::ParentGone);
+//! assert_eq!(running.await?, Exit::ParentGone);
 //! # Ok(())
 //! # }
 //! ```
@@ -35,9 +35,8 @@
 //! `spandrel-socketio`. Limits: [`Limits`], each tested.
 
 mod certificates;
-mod clock;
 mod config;
-mod error;
+mod exit;
 mod gate;
 mod handle;
 mod host_link;
@@ -58,12 +57,12 @@ pub mod fuzz;
 
 pub use certificates::{CERTIFICATE_FILES, KEY_FILE, load_certificates};
 pub use config::{Config, DEFAULT_PORT};
-pub use error::{Exit, ServiceError};
+pub use exit::Exit;
 pub use handle::Handle;
 pub use limits::Limits;
 pub use rest::Rest;
 pub use service::{Service, run};
-pub use snapshot::{Channel, Connections, Messages, Mode, Program, Refused, Room, Session, Snapshot};
+pub use snapshot::{Channel, Connections, Held, Messages, Mode, Program, Refused, Room, Session, Snapshot};
 
 pub use spandrel_bridge_protocol;
 pub use spandrel_transport;

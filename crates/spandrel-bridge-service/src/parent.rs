@@ -2,8 +2,8 @@
 
 use std::task::{Context, Poll};
 
-use spandrel_bridge_protocol::ToParent;
-use spandrel_transport::{Batch, Close, Frame, Link, LinkError};
+use spandrel_bridge_protocol::{FromParent, LineError, ToParent};
+use spandrel_transport::{Batch, Close, Frame, Link, LinkError, WireError};
 use spandrel_wire::Millis;
 
 use crate::{
@@ -30,7 +30,8 @@ pub(crate) struct ParentPort {
     too_long: u64,
     given_up_log: Sparse,
     too_long_log: Sparse,
-    untold_log: Sparse,
+    broken_log: Sparse<LineError>,
+    untold_log: Sparse<WireError>,
     now: Millis,
 }
 
@@ -46,6 +47,7 @@ impl ParentPort {
             too_long: 0,
             given_up_log: Sparse::default(),
             too_long_log: Sparse::default(),
+            broken_log: Sparse::default(),
             untold_log: Sparse::default(),
             now: Millis::new(0),
         }
@@ -62,8 +64,8 @@ impl ParentPort {
         let given_up = self.reports.push(message.to_frame(), weight) as u64;
         if given_up > 0 {
             self.given_up += given_up;
-            if let Some(lines) = self.given_up_log.admit(now, given_up) {
-                tracing::warn!(lines, "the parent does not read: the oldest data for it was dropped");
+            if let Some(told) = self.given_up_log.admit(now, given_up, ()) {
+                tell_given_up(told);
             }
         }
     }
@@ -121,8 +123,8 @@ impl ParentPort {
                 // One line that the channel does not carry, too long for it; those behind it still go.
                 Poll::Ready(Err(LinkError::Wire(error))) => {
                     self.given_up += 1;
-                    if let Some(lines) = self.untold_log.admit(self.now, 1) {
-                        tracing::warn!(%error, lines, "a message was dropped: the parent's channel does not carry it");
+                    if let Some(told) = self.untold_log.admit(self.now, 1, error) {
+                        tell_untold(told);
                     }
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(ParentGone)),
@@ -148,10 +150,46 @@ impl ParentPort {
         let fresh = all - self.too_long;
         if fresh > 0 {
             self.too_long = all;
-            if let Some(lines) = self.too_long_log.admit(now, fresh) {
-                tracing::warn!(lines, "a line of the parent was too long and was dropped");
+            if let Some(told) = self.too_long_log.admit(now, fresh, ()) {
+                tell_too_long(told);
             }
         }
+    }
+
+    /// One message of the parent, `None` for a line that is none.
+    pub(crate) fn said(&mut self, line: &Frame, now: Millis) -> Option<FromParent> {
+        match FromParent::decode(line.data()) {
+            Ok(said) => Some(said),
+            Err(error) => {
+                if let Some(told) = self.broken_log.admit(now, 1, error) {
+                    tell_broken(told);
+                }
+                None
+            }
+        }
+    }
+
+    /// Logs what was held back and is due.
+    pub(crate) fn log_late(&mut self, now: Millis) {
+        if let Some(told) = self.given_up_log.due(now) {
+            tell_given_up(told);
+        }
+        if let Some(told) = self.too_long_log.due(now) {
+            tell_too_long(told);
+        }
+        if let Some(told) = self.broken_log.due(now) {
+            tell_broken(told);
+        }
+        if let Some(told) = self.untold_log.due(now) {
+            tell_untold(told);
+        }
+    }
+
+    /// When [`log_late`](Self::log_late) has something.
+    pub(crate) fn late_at(&self) -> Option<Millis> {
+        let (given_up, too_long) = (self.given_up_log.wake(), self.too_long_log.wake());
+        let due = [given_up, too_long, self.broken_log.wake(), self.untold_log.wake()];
+        due.into_iter().flatten().min()
     }
 
     /// Must those who cause events wait until the parent has read some?
@@ -187,19 +225,18 @@ pub(crate) struct ParentFacts {
     pub(crate) lines_out: u64,
 }
 
-/// One message of the parent, `None` for a line that is none.
-pub(crate) fn said(
-    line: &Frame,
-    now: Millis,
-    log: &mut Sparse,
-) -> Option<spandrel_bridge_protocol::FromParent> {
-    match spandrel_bridge_protocol::FromParent::decode(line.data()) {
-        Ok(said) => Some(said),
-        Err(error) => {
-            if let Some(lines) = log.admit(now, 1) {
-                tracing::warn!(%error, lines, "a line of the parent was skipped");
-            }
-            None
-        }
-    }
+fn tell_given_up((lines, ()): (u64, ())) {
+    tracing::warn!(lines, "the parent does not read: the oldest data for it was dropped");
+}
+
+fn tell_too_long((lines, ()): (u64, ())) {
+    tracing::warn!(lines, "a line of the parent was too long and was dropped");
+}
+
+fn tell_untold((lines, error): (u64, WireError)) {
+    tracing::warn!(%error, lines, "a message was dropped: the parent's channel does not carry it");
+}
+
+fn tell_broken((lines, error): (u64, LineError)) {
+    tracing::warn!(%error, lines, "a line of the parent was skipped");
 }

@@ -90,10 +90,22 @@ impl Port {
         let fresh = self.turned_away() - self.turned_away;
         if fresh > 0 {
             self.turned_away += fresh;
-            if let Some(connections) = self.turned_away_log.admit(now, fresh) {
-                tracing::warn!(connections, "too many connections are open: some were not taken in");
+            if let Some(told) = self.turned_away_log.admit(now, fresh, ()) {
+                tell_turned_away(told);
             }
         }
+    }
+
+    /// Logs what was held back and is due.
+    pub(crate) fn log_late(&mut self, now: Millis) {
+        if let Some(told) = self.turned_away_log.due(now) {
+            tell_turned_away(told);
+        }
+    }
+
+    /// When [`log_late`](Self::log_late) has something.
+    pub(crate) fn late_at(&self) -> Option<Millis> {
+        self.turned_away_log.wake()
     }
 
     /// Connections that were dropped unread because too many were open.
@@ -142,6 +154,10 @@ impl Drop for Port {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+fn tell_turned_away((connections, ()): (u64, ())) {
+    tracing::warn!(connections, "too many connections are open: some were not taken in");
 }
 
 /// One connection, from its first byte to its last.

@@ -9,9 +9,8 @@ use std::{
 };
 
 use spandrel_session::{Gather, GatherPolicy};
+use spandrel_transport::Clock;
 use spandrel_wire::Millis;
-
-use crate::clock::Clock;
 
 /// How long one rest is: some dozen messages of a fast stream, and less than anybody notices.
 const REST: Duration = Duration::from_micros(500);
@@ -52,7 +51,7 @@ struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { clock: Clock::new(), until: AtomicU64::new(0) }
+        Self { clock: Clock::start(), until: AtomicU64::new(0) }
     }
 }
 

@@ -6,18 +6,18 @@ use spandrel_bridge::{Bridge, Security};
 use spandrel_http::Metrics;
 use spandrel_socketio::Limits as PacketLimits;
 use spandrel_socketio_net::{Events, ServerConfig, SocketServer};
+use spandrel_transport::Clock;
 use spandrel_transport_ipc::Parent;
 
 use crate::{
-    Config, Exit, Handle, ServiceError,
-    clock::Clock,
+    Config, Exit, Handle,
     gate::Gate,
     handle::{Controls, handle},
-    hub::{CHILD_SERVER, Hub, ROOM_ID},
+    hub::{CHILD_SERVER, Hub, Parts, ROOM_ID},
     metrics::Counts,
     parent::ParentPort,
     port::Port,
-    status::StatusServer,
+    status::StatusPage,
 };
 
 /// A bridge that is ready to [`run`](Self::run). Nothing listens and nothing was said before.
@@ -34,15 +34,7 @@ pub struct Service {
 /// its limits should be those of [`Limits::of_parent`](crate::Limits::of_parent).
 ///
 /// Dropping the future closes all sockets at once.
-///
-/// # Errors
-///
-/// [`ServiceError`] before anything was said or listened to; never later.
-pub async fn run(
-    config: Config,
-    parent: Parent,
-    stop: impl Future<Output = ()> + Send,
-) -> Result<Exit, ServiceError> {
+pub async fn run(config: Config, parent: Parent, stop: impl Future<Output = ()> + Send) -> Exit {
     let (service, handle) = Service::new(config, parent);
     let mut stop = std::pin::pin!(stop);
     let mut running = std::pin::pin!(service.run());
@@ -62,36 +54,30 @@ impl Service {
     }
 
     /// As [`run`], until the parent is gone or [`Handle::stop`] is called.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn run(self) -> Result<Exit, ServiceError> {
+    pub async fn run(self) -> Exit {
         let Self { config, parent, handle, controls } = self;
-        let (clock, metrics) = (Clock::new(), Metrics::default());
+        let (clock, metrics) = (Clock::start(), Metrics::default());
         let status = match config.status {
-            Some(address) => Some(StatusServer::bind(address, handle, metrics.clone()).await?),
+            Some(address) => {
+                Some(StatusPage::open(address, handle, metrics.clone(), controls.status.clone()).await)
+            }
             None => None,
         };
-        if let Some(address) = status.as_ref().and_then(|status| status.address().ok()) {
-            controls.status.send_replace(Some(address));
-            tracing::info!("status page at http://{address}/");
-        }
         let gate = Arc::new(Gate::new(config.rules.clone(), clock, config.limits.refusals_kept));
         let (server, events) = socket_server(&config, &gate);
         let port = Port::new(config.port, config.tls.clone(), server, &config.limits);
         let bridge = Bridge::new(machine(&config));
         let parent = ParentPort::new(parent.link, &config.limits);
         let stop = controls.stop.clone();
-        let hub =
-            Hub::new(clock, config, bridge, parent, port, events, gate, controls, Counts::new(&metrics));
+        let counts = Counts::new(&metrics);
+        let hub = Hub::new(Parts { clock, config, bridge, parent, port, events, gate, controls, counts });
         let hub = hub.run(stopped(stop));
         match status {
-            None => Ok(hub.await),
+            None => hub.await,
             Some(status) => tokio::select! {
-                exit = hub => Ok(exit),
+                exit = hub => exit,
                 // Serves for ever.
-                () = status.serve() => Ok(Exit::Stopped),
+                () = status.serve() => Exit::Stopped,
             },
         }
     }
@@ -104,7 +90,7 @@ async fn stopped(mut stop: tokio::sync::watch::Receiver<bool>) {
     }
 }
 
-fn machine(config: &Config) -> spandrel_bridge::Config {
+pub(crate) fn machine(config: &Config) -> spandrel_bridge::Config {
     let security = if config.tls.is_some() { Security::Tls } else { Security::Plain };
     let mut seed = [0; 8];
     // Without randomness programs that lose a host try again in step: slower, not wrong.
@@ -114,7 +100,7 @@ fn machine(config: &Config) -> spandrel_bridge::Config {
     machine
 }
 
-fn socket_server(config: &Config, gate: &Arc<Gate>) -> (SocketServer, Events) {
+pub(crate) fn socket_server(config: &Config, gate: &Arc<Gate>) -> (SocketServer, Events) {
     let limits = &config.limits;
     let packets = PacketLimits::default()
         .with_message_bytes_max(limits.message_bytes_max)

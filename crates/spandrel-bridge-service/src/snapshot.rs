@@ -16,6 +16,8 @@ pub struct Snapshot {
     pub uptime_ms: u64,
     /// Which part it plays.
     pub mode: Mode,
+    /// As a client: the host has taken it in.
+    pub joined: bool,
     /// Other programs share this bridge, or it has joined one.
     pub cloud: bool,
     /// Where it listens.
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub connections: Connections,
     /// What was said.
     pub messages: Messages,
+    /// What waits for a host, or shortly after a take-over for a browser or a client.
+    pub held: Held,
     /// At most 100 rooms, the fullest first.
     pub rooms: Vec<Room>,
     /// How many there are in all.
@@ -85,8 +89,23 @@ pub struct Messages {
     pub from_parent: u64,
     /// Lines to the parent.
     pub to_parent: u64,
+    /// As a client: events of the host, which are what browsers said.
+    pub from_host: u64,
+    /// As a client: events for the host.
+    pub to_host: u64,
     /// Messages nobody took in time: lines the parent did not read, browsers that did not, lines that were too long.
     pub dropped: u64,
+}
+
+/// Messages that wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Held {
+    /// How many.
+    pub messages: usize,
+    /// Bytes of them.
+    pub bytes: usize,
 }
 
 /// One room.

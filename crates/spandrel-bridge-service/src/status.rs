@@ -13,9 +13,13 @@ use spandrel_http::{
     },
 };
 use spandrel_transport::{Admission, Door, Limits};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
-use crate::{Handle, ServiceError, metrics::Gauges};
+use crate::{Handle, metrics::Readings};
 
 /// Connections at once: some tabs, a scraper, and whoever forgot to close one.
 const CONNECTIONS: usize = 32;
@@ -38,8 +42,67 @@ const fn asset(path: &'static str, content_type: &'static str, bytes: &'static [
     Asset { path, content_type, bytes }
 }
 
+/// Tries for an address once this program is the host: whoever was it before, and had the page, may still be saying goodbye.
+const TRIES: u32 = 20;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The page, or the wish for one. An address that cannot be had costs the page and nothing else: all programs of a machine
+/// may have the same settings, and then the page is the host's.
+pub(crate) struct StatusPage {
+    address: SocketAddr,
+    handle: Handle,
+    metrics: Metrics,
+    /// Who asks for the page's address is told here.
+    place: watch::Sender<Option<SocketAddr>>,
+    server: Option<StatusServer>,
+}
+
+impl StatusPage {
+    pub(crate) async fn open(
+        address: SocketAddr,
+        handle: Handle,
+        metrics: Metrics,
+        place: watch::Sender<Option<SocketAddr>>,
+    ) -> Self {
+        let mut page = Self { address, handle, metrics, place, server: None };
+        if let Err(error) = page.bind().await {
+            tracing::warn!(
+                "the status page is not served at {address}: {error}; it is tried again when this program takes over"
+            );
+        }
+        page
+    }
+
+    async fn bind(&mut self) -> io::Result<()> {
+        let server = StatusServer::bind(self.address, self.handle.clone(), self.metrics.clone()).await?;
+        let address = server.address()?;
+        tracing::info!("status page at http://{address}/");
+        self.place.send_replace(Some(address));
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Serves for ever.
+    pub(crate) async fn serve(mut self) {
+        if self.server.is_none() {
+            self.handle.is_host().await;
+        }
+        for _ in 0..TRIES {
+            if self.server.is_some() || self.bind().await.is_ok() {
+                break;
+            }
+            sleep(PAUSE).await;
+        }
+        match self.server {
+            Some(server) => server.serve().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// The page's socket. Dropped, it is closed.
-pub(crate) struct StatusServer {
+struct StatusServer {
     door: Door,
     face: Arc<Face>,
 }
@@ -49,20 +112,15 @@ struct Face {
     guard: Option<Guard>,
     handle: Handle,
     metrics: Metrics,
-    gauges: Gauges,
+    readings: Readings,
 }
 
 impl StatusServer {
-    pub(crate) async fn bind(
-        address: SocketAddr,
-        handle: Handle,
-        metrics: Metrics,
-    ) -> Result<Self, ServiceError> {
+    async fn bind(address: SocketAddr, handle: Handle, metrics: Metrics) -> io::Result<Self> {
         let limits = Limits::default().with_connections_max(CONNECTIONS, CONNECTIONS);
         let door =
             Door::bind(&address.ip().to_string(), address.port(), Admission::counting_loopback(&limits))
-                .await
-                .map_err(|source| ServiceError::Status { address, source })?;
+                .await?;
         if !address.ip().is_loopback() {
             tracing::warn!(%address, "the status page can be reached from other machines");
         }
@@ -70,19 +128,19 @@ impl StatusServer {
         let face = Face {
             assets: Assets::new(&PAGE, CSP),
             guard: Guard::new(&config).ok(),
-            gauges: Gauges::new(&metrics),
+            readings: Readings::new(&metrics),
             handle,
             metrics,
         };
         Ok(Self { door, face: Arc::new(face) })
     }
 
-    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+    fn address(&self) -> io::Result<SocketAddr> {
         self.door.local_addr()
     }
 
     /// Serves for ever. Dropped, all connections end.
-    pub(crate) async fn serve(mut self) {
+    async fn serve(mut self) {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -172,7 +230,7 @@ impl Face {
 
     async fn prometheus(&self) -> Response {
         let Some(now) = self.snapshot().await else { return gone() };
-        self.gauges.set(&now);
+        self.readings.set(&now);
         plain(METRICS_CONTENT_TYPE, self.metrics.render().into_bytes())
     }
 

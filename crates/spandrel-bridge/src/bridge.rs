@@ -40,6 +40,8 @@ pub struct Bridge {
     pace: Pace,
     links: u64,
     noted: Option<Millis>,
+    /// Why the last try for the port failed, if not since another program has it.
+    refusal: Option<String>,
     out: VecDeque<Output>,
 }
 
@@ -108,6 +110,7 @@ impl Bridge {
             downward: Held::default(),
             links: 0,
             noted: None,
+            refusal: None,
             out: VecDeque::new(),
         }
     }
@@ -123,7 +126,8 @@ impl Bridge {
             Input::ParentGone => self.end(Ended::ParentGone),
             Input::Terminate => self.end(Ended::Asked),
             Input::Listening => self.listening(now),
-            Input::ListenFailed => self.listen_failed(now),
+            Input::ListenFailed => self.listen_failed(now, None),
+            Input::ListenRefused(why) => self.listen_failed(now, Some(why)),
             Input::Opened { conn, role, room } => self.opened(now, conn, role, room),
             Input::Closed { conn } => self.closed(conn),
             Input::HostUp { link } => self.host_up(now, link),
@@ -155,11 +159,6 @@ impl Bridge {
     /// The sessions of an audience, as they are now.
     pub fn audience<'a>(&'a self, audience: &'a Audience) -> impl Iterator<Item = ConnId> + 'a {
         self.rooms.audience(audience)
-    }
-
-    /// Says what is served from now on, and dialled with first: certificates came or went.
-    pub fn set_security(&mut self, security: Security) {
-        self.config.security = security;
     }
 
     /// How it is.

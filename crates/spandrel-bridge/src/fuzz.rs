@@ -108,7 +108,7 @@ impl Run {
         let want = self.model.step(self.rig.now, &input);
         let shown = format!("{input:?}");
         let is_tick = matches!(input, Input::Tick);
-        if matches!(input, Input::Listening | Input::ListenFailed) {
+        if matches!(input, Input::Listening | Input::ListenFailed | Input::ListenRefused(_)) {
             self.is_asked_to_listen = false;
         }
         let done = self.rig.step(input);
@@ -201,7 +201,8 @@ impl Run {
         let of_port = if bytes.below(16) == 0 { !self.is_asked_to_listen } else { self.is_asked_to_listen };
         match (of_port, is_good, bytes.below(2)) {
             (true, true, _) => Input::Listening,
-            (true, false, _) => Input::ListenFailed,
+            (true, false, 0) => Input::ListenFailed,
+            (true, false, _) => Input::ListenRefused("no descriptors".into()),
             (false, true, _) => Input::HostUp { link },
             (false, false, 0) => Input::HostRefused { link },
             (false, false, _) => Input::HostDown { link },

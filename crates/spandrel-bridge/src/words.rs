@@ -55,8 +55,10 @@ pub enum Input {
     Terminate,
     /// [`Output::Listen`] succeeded.
     Listening,
-    /// [`Output::Listen`] failed, for whatever reason.
+    /// [`Output::Listen`] failed: another program has the port.
     ListenFailed,
+    /// It failed for another reason, which this text says.
+    ListenRefused(String),
     /// A session was opened.
     Opened {
         /// A name not used before.
@@ -113,7 +115,8 @@ pub enum Output {
     Encrypt(String),
     /// Decrypt the text and tell the parent; without a secret, nothing.
     Decrypt(String),
-    /// Bind the port and serve; answer with [`Input::Listening`] or [`Input::ListenFailed`].
+    /// Bind the port and serve; answer with [`Input::Listening`], [`Input::ListenFailed`] or
+    /// [`Input::ListenRefused`].
     Listen,
     /// Free the port and close every session at once. Nothing about them is to be told any more.
     StopListening,
@@ -163,6 +166,14 @@ pub enum Note {
         /// The wait.
         wait_ms: u64,
     },
+    /// The system does not let us listen, and there is no host to join; the next attempt is in so many
+    /// milliseconds.
+    CannotListen {
+        /// What the system says.
+        why: String,
+        /// The wait.
+        wait_ms: u64,
+    },
     /// Messages that waited for the host or for a browser came too late or were too many.
     HeldLost {
         /// How many.
@@ -191,6 +202,9 @@ impl fmt::Display for Note {
             Self::HostLost => f.write_str("lost the host"),
             Self::NoHost { wait_ms } => {
                 write!(f, "another program has the port and is no host to join; trying again in {wait_ms} ms")
+            }
+            Self::CannotListen { why, wait_ms } => {
+                write!(f, "cannot listen on the port: {why}; trying again in {wait_ms} ms")
             }
             Self::HeldLost { messages } => {
                 write!(f, "{messages} messages waited too long for a host or a browser and were dropped")

@@ -82,7 +82,6 @@
 mod answers;
 mod budget;
 mod client;
-mod clock;
 mod config;
 mod events;
 #[doc(hidden)]

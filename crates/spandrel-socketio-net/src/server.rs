@@ -27,7 +27,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use spandrel_socketio::server::{Carrier, Session, SessionConfig};
-use spandrel_transport::BoxStream;
+use spandrel_transport::{BoxStream, Clock};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -37,7 +37,6 @@ use crate::{
     Body, Events, ServerConfig, SocketId,
     answers::{self, Code},
     budget::Budget,
-    clock::Clock,
     config::{frame_bytes_max, slashed},
     events::Queue,
     query::Query,

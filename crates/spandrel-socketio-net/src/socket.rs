@@ -15,13 +15,13 @@ use spandrel_socketio::{
     Ack, Encoded, Frame, Value, encode_ack, encode_event,
     server::{Carrier, CloseReason, Output, SendError, Session},
 };
+use spandrel_transport::Clock;
 use spandrel_wire::Millis;
 use tokio::sync::oneshot;
 
 use crate::{
     AskError, ServerEvent,
     budget::{Budget, FLOOR},
-    clock::Clock,
     events::Queue,
     query::Query,
     server::Inner,

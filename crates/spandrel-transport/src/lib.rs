@@ -61,6 +61,7 @@
 //! Bytes: those of the codec in use, see `spandrel-wire`. Limits: [`Limits`], one set per link, each tested.
 //! [`conformance`] holds a transport to the contract of [`Link`].
 
+mod clock;
 mod connection;
 mod driver;
 mod error;
@@ -81,6 +82,7 @@ pub mod conformance;
 #[doc(hidden)]
 pub mod fuzz;
 
+pub use clock::Clock;
 pub use connection::Connection;
 pub use driver::Driver;
 pub use error::{AcceptError, DialError, LinkError, ListenError};

@@ -21,7 +21,7 @@ async fn opened(limits: Limits) -> (HostLink, Connection) {
     let (near, mut far) = ends().await;
     far.send(Frame::text(HELLO)).await.unwrap();
     far.send(Frame::text("40")).await.unwrap();
-    (HostLink::open(near, 1, &limits, Clock::new()).await.unwrap(), far)
+    (HostLink::open(near, 1, &limits, Clock::start()).await.unwrap(), far)
 }
 
 fn poll(link: &mut HostLink, now: u64) -> (Poll<Result<(), HostLinkError>>, Vec<Event>) {
@@ -50,7 +50,7 @@ async fn what_opens_no_session_is_no_bridge() {
             far.send(Frame::text(*frame)).await.unwrap();
         }
         far.close(spandrel_transport::Close::normal()).await.unwrap();
-        let refused = HostLink::open(near, 1, &Limits::default(), Clock::new()).await.err();
+        let refused = HostLink::open(near, 1, &Limits::default(), Clock::start()).await.err();
         assert!(matches!(refused, Some(HostLinkError::NoBridge { port: 1, .. })), "{name}: {refused:?}");
     }
 }
@@ -62,7 +62,7 @@ async fn events_behind_the_greeting_are_kept_and_go_up_in_order() {
         far.feed(Frame::text(frame)).await.unwrap();
     }
     far.flush().await.unwrap();
-    let mut link = HostLink::open(near, 1, &Limits::default(), Clock::new()).await.unwrap();
+    let mut link = HostLink::open(near, 1, &Limits::default(), Clock::start()).await.unwrap();
     let (polled, events) = poll(&mut link, 0);
     assert!(matches!(polled, Poll::Ready(Ok(()))));
     let args: Vec<_> = events.iter().map(|event| event.arg(0).unwrap().as_json_str().to_owned()).collect();

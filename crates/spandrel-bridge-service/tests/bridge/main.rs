@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod cloud;
 #[cfg(unix)]
+mod log;
+#[cfg(unix)]
 mod pressure;
 #[cfg(unix)]
 mod rig;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use spandrel_bridge_service::{
-    Config, Exit, Handle, Limits, Service, ServiceError,
+    Config, Exit, Handle, Limits, Service,
     spandrel_transport::{
         BoxStream, Close, Connection, Endpoint, Frame, Limits as LinkLimits, dial_loopback_unverified,
     },
@@ -13,6 +13,7 @@ use spandrel_transport_ws::WsTransport;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpStream, UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
@@ -29,7 +30,7 @@ pub(crate) struct Program {
     pub(crate) handle: Handle,
     lines: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
-    running: JoinHandle<Result<Exit, ServiceError>>,
+    running: JoinHandle<Exit>,
 }
 
 impl Program {
@@ -108,7 +109,7 @@ impl Program {
 
     /// Its exit; the channel stays open.
     pub(crate) async fn ends(&mut self) -> Exit {
-        within("the end", &mut self.running).await.expect("works").expect("works")
+        within("the end", &mut self.running).await.expect("works")
     }
 
     /// Whoever runs the bridge gives it up.
@@ -119,7 +120,7 @@ impl Program {
     /// The parent goes.
     pub(crate) async fn leave(self) -> Exit {
         drop((self.lines, self.writer));
-        within("the end", self.running).await.expect("works").expect("works")
+        within("the end", self.running).await.expect("works")
     }
 }
 
@@ -213,4 +214,46 @@ pub(crate) async fn ask(to: SocketAddr, request: &str) -> String {
 
 pub(crate) fn get(path: &str, host: &str, more: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n")
+}
+
+/// What is logged on this thread, while it lives.
+pub(crate) struct Log {
+    text: watch::Sender<String>,
+    _here: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    pub(crate) fn start() -> Self {
+        let text = watch::Sender::new(String::new());
+        let writer = LogWriter(text.clone());
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        Self { text, _here: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// All of it so far.
+    pub(crate) fn text(&self) -> String {
+        self.text.borrow().clone()
+    }
+
+    /// The first line with `part`, once there is one.
+    pub(crate) async fn line(&self, part: &str) -> String {
+        let mut text = self.text.subscribe();
+        let seen = within(part, text.wait_for(|text| text.contains(part))).await.expect("logs");
+        seen.lines().find(|line| line.contains(part)).expect("a line").to_owned()
+    }
+}
+
+#[derive(Clone)]
+struct LogWriter(watch::Sender<String>);
+
+impl std::io::Write for LogWriter {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.send_modify(|text| text.push_str(&String::from_utf8_lossy(line)));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -8,13 +8,16 @@ import { Chart } from './chart.mjs';
  * @property {string} version
  * @property {number} uptimeMs Since the process started.
  * @property {'closed' | 'host' | 'client'} mode `closed`: the program has not said `open`.
+ * @property {boolean} joined As a client: its host has taken it in.
  * @property {boolean} cloud Other programs share this bridge, or it has joined one.
  * @property {string | null} address Where it listens, such as `127.0.0.1:23518`.
  * @property {boolean} tls
  * @property {{ browsers: number, clients: number, max: number, opened: number, refused: number,
  *   turnedAway: number, crowded: number }} connections `clients` are other hardware programs; the last four are counters.
- * @property {{ fromBrowsers: number, toBrowsers: number, fromParent: number, toParent: number, dropped: number }} messages
- *   Counters. `toBrowsers` counts deliveries: a message to fifty browsers is fifty.
+ * @property {{ fromBrowsers: number, toBrowsers: number, fromParent: number, toParent: number, fromHost: number,
+ *   toHost: number, dropped: number }} messages Counters. `toBrowsers` counts deliveries: a message to fifty browsers is
+ *   fifty. `fromHost` and `toHost` are what a client exchanges with its host.
+ * @property {{ messages: number, bytes: number }} held What waits for a host, or shortly after a take-over for a browser.
  * @property {{ name: string, browsers: number, program: 'here' | 'client' | null }[]} rooms At most 100, the fullest
  *   first. `name` is shortened: who knows a room may enter it.
  * @property {number} roomsTotal
@@ -52,32 +55,39 @@ function show(now) {
   const restarted = before === undefined || now.uptimeMs < before.uptimeMs;
   const seconds = restarted ? 0 : (now.uptimeMs - before.uptimeMs) / 1000;
   const perSecond = (pick) => (seconds > 0 ? Math.max(0, pick(now) - pick(before)) / seconds : 0);
-  const up = perSecond((s) => s.messages.fromBrowsers);
-  const down = perSecond((s) => s.messages.toBrowsers);
+  // A client has its browsers by way of the host: what comes from there is what they say.
+  const fromPages = (s) => s.messages.fromBrowsers + s.messages.fromHost;
+  const toPages = (s) => s.messages.toBrowsers + s.messages.toHost;
+  const up = perSecond(fromPages);
+  const down = perSecond(toPages);
+  const pages = now.mode === 'client' ? 'the host' : 'browsers';
   before = now;
 
   put('mode', { closed: 'Not open yet', host: now.cloud ? 'Host, shared' : 'Host', client: 'Client of another' }[now.mode] ?? now.mode);
   put('mode-note', {
     closed: 'the program has not asked to listen',
     host: now.cloud ? 'browsers are paired with programs by room' : 'one program, every browser is its own',
-    client: 'another bridge holds the port and passes messages on',
+    client: now.joined ? 'joined: another bridge holds the port and passes messages on' : 'looking for the bridge that holds the port',
   }[now.mode] ?? '');
   put('address', now.address ? `${now.tls ? 'https' : 'http'}://${now.address}` : 'not listening');
   put('uptime', `up ${span(now.uptimeMs)}, version ${now.version}`);
 
   const { connections, messages } = now;
   put('browsers', number.format(connections.browsers));
-  put('browsers-note', `of ${number.format(connections.max)} places, ${number.format(connections.opened)} since start`);
+  put('browsers-note', now.mode === 'client' ? 'those of this program are with the host' : `of ${number.format(connections.max)} places, ${number.format(connections.opened)} since start`);
   at('places').max = connections.max;
   at('places').value = connections.browsers + connections.clients;
   put('clients', number.format(connections.clients));
   put('refused', number.format(connections.refused));
   put('dropped', number.format(messages.dropped));
+  put('dropped-note', now.held.messages > 0 ? `messages without a taker, ${number.format(now.held.messages)} wait for one` : 'messages without a taker');
 
+  title('up', `From ${pages}`);
+  title('down', `To ${pages}`);
   put('rate-up', rate(up));
   put('rate-down', rate(down));
-  put('total-up', `${number.format(messages.fromBrowsers)} in all, ${number.format(messages.toParent)} for the program`);
-  put('total-down', `${number.format(messages.toBrowsers)} in all, ${number.format(messages.fromParent)} from the program`);
+  put('total-up', `${number.format(fromPages(now))} in all, ${number.format(messages.toParent)} for the program`);
+  put('total-down', `${number.format(toPages(now))} in all, ${number.format(messages.fromParent)} from the program`);
   if (!restarted) {
     charts.up.add(up);
     charts.down.add(down);
@@ -87,6 +97,11 @@ function show(now) {
   rooms(now);
   sessions(now);
   refusals(now.refusals);
+}
+
+function title(chart, text) {
+  put(`${chart}-title`, text);
+  at(`chart-${chart}`).setAttribute('aria-label', `${text} in the last minute`);
 }
 
 /** @param {Status} now */

@@ -73,9 +73,10 @@ impl Bridge {
         }
     }
 
-    /// The port is another's: join it.
-    pub(super) fn listen_failed(&mut self, now: Millis) {
+    /// The port is another's: join it. Also when it failed for another reason: there may be a host all the same.
+    pub(super) fn listen_failed(&mut self, now: Millis, why: Option<String>) {
         let State::Electing { pause_ms, .. } = self.state else { return };
+        self.refusal = why;
         self.report(ToParent::RunningModeChanged(RunningMode::Client));
         self.report(ToParent::CloudModeChanged(CloudMode::Cloud));
         if pause_ms == 0 {
@@ -148,7 +149,11 @@ impl Bridge {
         match self.pace.failed(&self.config.limits) {
             0 => self.listen(true, 0),
             wait_ms => {
-                self.note(Note::NoHost { wait_ms });
+                let note = match self.refusal.take() {
+                    Some(why) => Note::CannotListen { why, wait_ms },
+                    None => Note::NoHost { wait_ms },
+                };
+                self.note(note);
                 self.state = State::Client(Link::Waiting { until: now.after(wait_ms), next: Next::Listen });
             }
         }

@@ -135,7 +135,7 @@ impl Model {
                 self.mode = Mode::Host(self.was_client.then_some(now));
                 vec![report("runningModeChanged", "2"), report("cloudModeChanged", "0")]
             }
-            Input::ListenFailed if self.mode == Mode::Electing => {
+            Input::ListenFailed | Input::ListenRefused(_) if self.mode == Mode::Electing => {
                 self.mode = Mode::Waiting;
                 vec![report("runningModeChanged", "3"), report("cloudModeChanged", "1")]
             }

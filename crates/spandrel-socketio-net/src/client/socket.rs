@@ -16,9 +16,8 @@ use spandrel_socketio::{
     client::{CloseReason, SendError, Session},
     encode_event,
 };
+use spandrel_transport::Clock;
 use tokio::sync::oneshot;
-
-use crate::clock::Clock;
 
 /// What a session tells.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use spandrel_socketio::client::{CloseReason, Output, Session};
-use spandrel_transport::{Batch, Close, DialError, Link, LinkError};
+use spandrel_transport::{Batch, Clock, Close, DialError, Link, LinkError};
 use spandrel_wire::Millis;
 use tokio::{
     sync::oneshot,
@@ -23,7 +23,6 @@ use super::{
     socket::{Core, Shared, wake},
     target::{Target, link_limits},
 };
-use crate::clock::Clock;
 
 /// Says once whether the server let the client in.
 type Opened = oneshot::Receiver<Result<(), ConnectError>>;

@@ -215,7 +215,7 @@ impl Reader {
         }
     }
 
-    /// Payload bytes of a message that comes in parts; those of any other are still in the buffer they were read into.
+    /// Bytes of the message that comes in parts; others are still in the buffer they were read into.
     pub(crate) fn held(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.data.len())
     }

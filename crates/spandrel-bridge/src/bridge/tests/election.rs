@@ -68,9 +68,28 @@ fn first_the_own_security_then_the_other() {
         assert_eq!(rig.step(refused(1)), NOTHING, "it was refused already");
         assert!(rig.step(up(2))[0].starts_with("note joined the host of this machine"));
     }
-    let mut changed = Rig::plain().after([open()]);
-    changed.bridge.set_security(Security::Tls);
-    assert_eq!(changed.step(Input::ListenFailed)[2], "dial 1 tls", "certificates came meanwhile");
+}
+
+#[test]
+fn why_the_port_is_not_ours_is_told() {
+    let note = |first: Input, second: Input| {
+        let mut rig = Rig::plain().after([open(), first, refused(1), refused(2)]);
+        let told = rig.step(second);
+        assert_eq!(told, [&CLIENT[..], &["dial 3 plain"]].concat(), "a host is looked for in any case");
+        rig.after([refused(3)]).step(refused(4)).remove(0)
+    };
+    let taken = "note another program has the port and is no host to join; trying again in ";
+    let denied = "note cannot listen on the port: permission denied; trying again in ";
+    let refusal = || Input::ListenRefused("permission denied".into());
+    for (first, second, want) in [
+        (Input::ListenFailed, Input::ListenFailed, taken),
+        (refusal(), refusal(), denied),
+        (Input::ListenFailed, refusal(), denied),
+        (refusal(), Input::ListenFailed, taken),
+    ] {
+        let told = note(first, second);
+        assert!(told.starts_with(want), "{told}");
+    }
 }
 
 #[test]
