@@ -17,7 +17,7 @@ use std::{
 
 use spandrel_bridge::{Bridge, ConnId, Input, LinkId, Output, Role};
 use spandrel_bridge_protocol::RoomId;
-use spandrel_socketio::Event;
+use spandrel_socketio::{Event, server::SendError};
 use spandrel_socketio_net::{Events, ServerEvent};
 use spandrel_transport::{Batch, Clock};
 use spandrel_wire::Millis;
@@ -84,6 +84,7 @@ pub(crate) struct Hub {
     patient_until: Millis,
     listen_again: Option<Millis>,
     no_secret: Sparse,
+    too_long: Sparse<SendError>,
 }
 
 /// The way to the host, when this is a client.
@@ -137,6 +138,7 @@ impl Hub {
             patient_until: Millis::new(0),
             listen_again: None,
             no_secret: Sparse::default(),
+            too_long: Sparse::default(),
         }
     }
 

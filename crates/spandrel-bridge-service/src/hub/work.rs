@@ -4,7 +4,7 @@ use std::{io, task::Context};
 
 use spandrel_bridge::{Audience, Input, LinkId, Note, Output, Security};
 use spandrel_bridge_protocol::{Secret, ToParent, decrypt, encrypt};
-use spandrel_socketio::Encoded;
+use spandrel_socketio::{Encoded, server::SendError};
 use spandrel_wire::Millis;
 
 use super::{Host, Hub};
@@ -16,7 +16,7 @@ const LISTEN_AGAIN_MS: u64 = 5;
 impl Hub {
     pub(super) fn work(&mut self, now: Millis, work: Output) {
         match work {
-            Output::Send(audience, packet) => self.send(&audience, &packet),
+            Output::Send(audience, packet) => self.send(now, &audience, &packet),
             Output::Report(message) => self.report(now, &message),
             Output::SendHost(link, packet) => self.send_host(link, &packet),
             Output::Encrypt(text) => self.answer(now, |secret| {
@@ -51,8 +51,8 @@ impl Hub {
     }
 
     /// One packet, encoded once, for all that shall have it.
-    fn send(&mut self, audience: &Audience, packet: &Encoded) {
-        let (len, mut sent) = (packet.len_bytes() as u64, 0);
+    fn send(&mut self, now: Millis, audience: &Audience, packet: &Encoded) {
+        let (len, mut sent, mut too_long) = (packet.len_bytes() as u64, 0, None);
         for conn in self.bridge.audience(audience) {
             let Some(seat) = self.seats.get_mut(&conn) else { continue };
             match seat.socket.send(packet) {
@@ -61,9 +61,19 @@ impl Hub {
                     seat.messages_out += 1;
                     seat.bytes_out += len;
                 }
+                // The session goes on without it.
+                Err(error @ SendError::TooLong { .. }) => {
+                    self.counts.undelivered.inc();
+                    too_long = Some(error);
+                }
                 // It closes itself, and says so.
                 Err(_) => self.counts.undelivered.inc(),
             }
+        }
+        if let Some(error) = too_long
+            && let Some(told) = self.too_long.admit(now, 1, error)
+        {
+            tell_too_long(&told);
         }
         self.counts.to_browsers.add(sent);
         self.flow.sent(usize::try_from(sent).unwrap_or(usize::MAX));
@@ -147,6 +157,9 @@ impl Hub {
         if let Host::Open(_, host) = &mut self.host {
             host.log_late(now);
         }
+        if let Some(told) = self.too_long.due(now) {
+            tell_too_long(&told);
+        }
         if let Some(told) = self.no_secret.due(now) {
             tell_no_secret(told);
         }
@@ -159,7 +172,14 @@ impl Hub {
             _ => None,
         };
         let of_gate = self.gate.late_at(cx);
-        let due = [self.parent.late_at(), self.port.late_at(), of_gate, of_host, self.no_secret.wake()];
+        let due = [
+            self.parent.late_at(),
+            self.port.late_at(),
+            of_gate,
+            of_host,
+            self.no_secret.wake(),
+            self.too_long.wake(),
+        ];
         due.into_iter().flatten().min()
     }
 }
@@ -170,6 +190,10 @@ fn not_listening(error: &io::Error) -> Input {
         io::ErrorKind::AddrInUse => Input::ListenFailed,
         _ => Input::ListenRefused(error.to_string()),
     }
+}
+
+fn tell_too_long((messages, error): &(u64, SendError)) {
+    tracing::warn!(messages, %error, "a message of the parent did not reach its pages");
 }
 
 fn tell_no_secret((requests, ()): (u64, ())) {

@@ -90,3 +90,16 @@ async fn the_end_tells_the_rest_at_once() {
     assert_eq!(program.ends().await, Exit::Stopped);
     assert_eq!(cases(&log, "was skipped", "lines"), 50, "{}", log.text());
 }
+
+/// A page cannot take it, and goes on; whoever looks for it finds it in the log.
+#[tokio::test]
+async fn a_message_too_long_for_pages_is_told_and_costs_nobody_the_session() {
+    let (mut program, log) = program(|it| it.message_bytes_max = 1_000).await;
+    let mut page = Page::in_room(program.address().await, "r").await;
+    program.hears([CONNECTION, SINGLE]).await;
+    for value in ["x".repeat(2_000), "after".to_owned()] {
+        program.say_bytes(format!("{{\"key\":\"send\",\"value\":\"{value}\"}}\n").as_bytes()).await;
+    }
+    assert_eq!(page.frame().await.as_deref(), Some(r#"42["message",{"data":"after"}]"#));
+    until("did not reach", || cases(&log, "did not reach its pages", "messages") == 1).await;
+}
