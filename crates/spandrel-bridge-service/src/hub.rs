@@ -244,6 +244,7 @@ impl Hub {
         let now = self.clock.now();
         let mut is_over = false;
         self.flow.received(now, round.lines.len(), round.events.len());
+        self.counts.from_parent.add(round.lines.len() as u64);
         for event in round.host.drain(..) {
             // Given up a moment ago, its last words are nobody's.
             if let Host::Open(link, _) = self.host {
@@ -255,7 +256,6 @@ impl Hub {
         is_over |= self.take_host_news(now, round);
         is_over |= self.take_comings(now, round);
         while let Some(line) = round.lines.pop() {
-            self.counts.from_parent.inc();
             if let Some(said) = self.parent.said(&line, now) {
                 is_over |= self.step(now, Input::Parent(said));
             }

@@ -13,14 +13,14 @@ use spandrel_transport::Clock;
 use spandrel_wire::Millis;
 
 /// How long one rest is: some dozen messages of a fast stream, and less than anybody notices.
-const REST: Duration = Duration::from_micros(500);
+const REST: Duration = Duration::from_millis(1);
 /// A rest is called for by what came in the last so many milliseconds.
 const FRESH_MS: u64 = 4;
 
 /// Lets the thread of a bridge rest while thousands of messages a second come one way.
 ///
 /// A program that sends faster than anything reads wakes its reader for each message, and waking costs several times what
-/// the message does. Sleeping half a millisecond before waiting again makes one wake-up of many, and disturbs the sender
+/// the message does. Sleeping a millisecond before waiting again makes one wake-up of many, and disturbs the sender
 /// less too. It is done only while more than eight messages come in each millisecond and few go back, so that nobody
 /// who waits for an answer is kept waiting.
 ///
@@ -56,7 +56,7 @@ impl Default for State {
 }
 
 impl Rest {
-    /// Blocks the thread for half a millisecond if a fast stream runs; else returns at once.
+    /// Blocks the thread for a millisecond if a fast stream runs; else returns at once.
     pub fn rest(&self) {
         let until = self.0.until.load(Ordering::Relaxed);
         if until == 0 {
