@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// 2048 connections, twice over, since a session that polls has two; and room for files, the parent and the rest.
+/// 2048 connections, as many again that are just being turned away or closed, and room for files, the parent and the rest.
 pub(crate) const DESCRIPTORS_WANTED: u64 = 2 * 2048 + 64;
 
 /// How many descriptors may be open; `None`: any number.

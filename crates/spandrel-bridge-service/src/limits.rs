@@ -4,7 +4,7 @@
 ///
 /// | field | default | why |
 /// |---|---|---|
-/// | `connections_max` | 2,048 | a class room of tabs, many times over; each costs some 20 KiB |
+/// | `connections_max` | 2,048 | a class room of tabs, many times over; an idle one costs some 7 KiB |
 /// | `unsent_bytes_max` | 8 MiB | a browser that reads nothing for so long is gone; a larger single message still goes |
 /// | `unsent_frames_max` | 131,072 | the same in frames, each some 40 bytes more: small messages reach the bytes first |
 /// | `line_bytes_max` | 64 MiB | a line of the parent; a longer one is dropped up to its end |
